@@ -1,0 +1,1 @@
+"""Slack: messages come over the Events API, replies go out over the Web API and grow by edits."""

@@ -1,0 +1,58 @@
+"""Everything Slack sends that is no message goes through Bolt; what no listener takes is acknowledged and logged.
+
+Messages never come here: they must be on disk before Slack hears "200", while Bolt acknowledges an event before its
+listeners run, unless told otherwise, and makes an answer of its own out of a listener's exception.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import structlog
+from aiohttp import web
+from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.error import BoltUnhandledRequestError
+from slack_bolt.response import BoltResponse
+from slack_sdk.web.async_client import AsyncWebClient
+
+
+class BoltSide:
+    """Bolt's AsyncApp behind our own server and our own check of the signature.
+
+    It answers url_verification. Listeners for buttons, commands and the agent view are to be added in `__init__`.
+    """
+
+    def __init__(self, name: str, client: AsyncWebClient, logger: logging.Logger) -> None:
+        self._log = structlog.get_logger().bind(channel=name)
+        self._token = client.token
+        self._app = AsyncApp(
+            name=name,
+            logger=logger,
+            client=client,
+            # Without `authorize` Bolt asks Slack's auth.test inside the first request, within the three seconds it has.
+            authorize=self._authorize,
+            # Done before, on the raw bytes: Bolt answers 500 to a timestamp that is no number or a non-ASCII signature.
+            request_verification_enabled=False,
+            # A listener's exception reaches the server before the answer leaves.
+            process_before_response=True,
+            # Its own answer to what has no listener is 404, which Slack counts as a failure and repeats.
+            raise_error_for_unhandled_request=True,
+        )
+        self._app.error(self._failed)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Bolt's answer to a verified and readable request."""
+        return await to_aiohttp_response(await self._app.async_dispatch(await to_bolt_request(request)))
+
+    async def _authorize(self, enterprise_id: str | None, team_id: str | None) -> AuthorizeResult:
+        return AuthorizeResult(enterprise_id=enterprise_id, team_id=team_id, bot_token=self._token)
+
+    async def _failed(self, error: Exception, body: dict[str, object]) -> BoltResponse:
+        if not isinstance(error, BoltUnhandledRequestError):
+            raise error
+        event = body.get("event")
+        kind = event.get("type") if isinstance(event, dict) else body.get("type") or body.get("command")
+        self._log.info("request_ignored", reason="no_listener", type=str(kind)[:64])
+        return BoltResponse(status=200)

@@ -1,0 +1,268 @@
+"""The simulated workspace as its users see it, and the Web API methods that change it.
+
+Answers, errors and limits are those of docs.slack.dev/reference/methods; nothing here grows without bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+MESSAGES_KEPT = 5_000  # in all channels together
+CALLS_KEPT = 2_000
+
+_PING = re.compile(r"<(?:!(?:channel|here|everyone|subteam)|@[UW])[^<>]*>")
+_LOOSE_PING = re.compile(r"(?<!\w)@(?:channel|here|everyone)\b")
+
+
+@dataclass(slots=True)
+class Shown:
+    """A message as the people in the channel see it."""
+
+    channel: str
+    ts: str
+    text: str  # entities decoded
+    thread_ts: str = ""
+    user: str = ""  # who wrote it
+    bot: bool = False
+    edits: deque[str] = field(default_factory=lambda: deque(maxlen=200))  # every text it had, oldest first
+    pings: int = 0  # mentions that rang somebody's phone
+    links: bool = False  # unfurled
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What goes wrong with one call. A fault with no field set is no fault, to let a call pass in a row of faults."""
+
+    error: str = ""  # {"ok": false, "error": ...}
+    status: int = 200
+    retry_after: int | None = None  # seconds
+    body: bytes | None = None  # sent instead of JSON, as text/html
+    delay: float = 0.0  # seconds before anything happens
+    drop: bool = False  # carry it out, then close the connection without an answer
+    reset: bool = False  # close the connection without carrying it out
+    hold: asyncio.Event | None = None  # carry it out, then answer when this is set
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request to the Web API."""
+
+    method: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    condition: Callable[[list[Shown]], bool]
+    met: asyncio.Future[None]
+
+
+class Workspace:
+    """One workspace with one installed app."""
+
+    def __init__(
+        self,
+        *,
+        token: str,
+        team: str,
+        bot_user: str,
+        bot_id: str,
+        clock: Callable[[], float],
+        limits: Mapping[str, int],
+        scopes: str,
+    ) -> None:
+        self.team = team
+        self.bot_user = bot_user
+        self.bot_id = bot_id
+        self.scopes = scopes
+        self.archived: set[str] = set()
+        self.strangers: set[str] = set()  # channels without the bot
+        self.counts: Counter[str] = Counter()  # calls by method
+        self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
+        self._token = token
+        self._clock = clock
+        self._limits = limits  # calls a minute by method; a method that is not named has none
+        self._recent: dict[str, deque[float]] = {method: deque(maxlen=calls) for method, calls in limits.items()}
+        self._faults: dict[str, deque[Fault]] = {}
+        self._channels: dict[str, dict[str, Shown]] = {}  # by channel and ts
+        self._oldest: deque[tuple[str, str]] = deque()  # channel and ts of every message kept
+        self._last_ts = 0
+        self._watched: dict[str, list[_Watch]] = {}  # by channel
+
+    # --- what users see ---------------------------------------------------------------------------------------------
+
+    def messages(self, channel: str, thread_ts: str | None = None) -> list[Shown]:
+        """The messages of a channel, or of one thread of it, oldest first."""
+        found = list(self._channels.get(channel, {}).values())
+        return found if thread_ts is None else [shown for shown in found if thread_ts in (shown.ts, shown.thread_ts)]
+
+    def replies(self, channel: str, thread_ts: str | None = None) -> list[Shown]:
+        """Those of them that the bot wrote."""
+        return [shown for shown in self.messages(channel, thread_ts) if shown.bot]
+
+    async def until(self, channel: str, condition: Callable[[list[Shown]], bool], seconds: float = 10.0) -> list[Shown]:
+        """Wait until the bot's messages in a channel meet the condition; returns them. Raises TimeoutError."""
+        if not condition(self.replies(channel)):
+            watch = _Watch(condition, asyncio.get_running_loop().create_future())
+            watches = self._watched.setdefault(channel, [])
+            watches.append(watch)
+            try:
+                await asyncio.wait_for(watch.met, seconds)
+            finally:
+                watches.remove(watch)
+                if not watches:
+                    self._watched.pop(channel, None)
+        return self.replies(channel)
+
+    def write(self, channel: str, user: str, text: str, thread_ts: str = "") -> Shown:
+        """A person's message appears; `text` is as Slack stores it, with & < > escaped and <@U...> for a mention."""
+        return self._show(Shown(channel, self._next_ts(), text, thread_ts, user))
+
+    def fail(self, method: str, fault: Fault, times: int = 1) -> None:
+        """The next `times` calls of a method go wrong."""
+        self._faults.setdefault(method, deque(maxlen=1_000)).extend([fault] * times)
+
+    # --- the Web API ------------------------------------------------------------------------------------------------
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """POST /api/<method> with a JSON or a form body."""
+        method = request.match_info["method"]
+        raw = await request.read()
+        arguments = orjson.loads(raw or b"{}") if request.content_type == "application/json" else await request.post()
+        self.counts[method] += 1
+        self.calls.append(Call(method, dict(arguments)))
+        faults = self._faults.get(method)
+        fault = faults.popleft() if faults else Fault()
+        if fault.delay:
+            await asyncio.sleep(fault.delay)
+        refusal = self._refusal(method, fault)
+        if refusal is not None:
+            return refusal
+        if fault.reset:
+            return _cut(request)
+        answer = self._not_allowed(request, arguments) or self._carry_out(method, arguments)
+        if fault.hold is not None:
+            await fault.hold.wait()
+        return _cut(request) if fault.drop else _json(answer, headers={"X-OAuth-Scopes": self.scopes})
+
+    def _refusal(self, method: str, fault: Fault) -> web.Response | None:
+        headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+        if fault.body is not None:
+            return web.Response(status=fault.status, body=fault.body, content_type="text/html", headers=headers)
+        if fault.error or fault.status != 200:
+            return _json({"ok": False, "error": fault.error}, status=fault.status, headers=headers)
+        recent = self._recent.get(method)
+        if recent is None:
+            return None
+        now = self._clock()
+        while recent and recent[0] <= now - 60:
+            recent.popleft()
+        if len(recent) >= self._limits[method]:
+            wait = str(int(recent[0] + 60 - now) + 1)
+            return _json({"ok": False, "error": "ratelimited"}, status=429, headers={"Retry-After": wait})
+        recent.append(now)
+        return None
+
+    def _not_allowed(self, request: web.Request, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ") or arguments.get("token", "")
+        if given == self._token:
+            return None
+        return {"ok": False, "error": "invalid_auth" if given else "not_authed"}
+
+    def _carry_out(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        if method == "auth.test":
+            who = {"team": "Workspace", "user": "bot", "team_id": self.team, "url": "https://workspace.slack.com/"}
+            return {"ok": True, **who, "user_id": self.bot_user, "bot_id": self.bot_id}
+        if method not in ("chat.postMessage", "chat.update", "chat.delete"):
+            return {"ok": False, "error": "unknown_method", "req_method": method}
+        channel = str(arguments.get("channel", ""))
+        error = self._channel_error(channel) or ("" if method == "chat.delete" else _text_error(method, arguments))
+        if error:
+            return {"ok": False, "error": error}
+        if method == "chat.postMessage":
+            thread = str(arguments.get("thread_ts") or "")
+            return self._written(Shown(channel, self._next_ts(), "", thread, self.bot_user, bot=True), arguments)
+        shown = self._channels[channel].get(str(arguments.get("ts", "")))
+        if shown is None or not shown.bot:
+            return {"ok": False, "error": "message_not_found" if shown is None else f"cant_{method[5:]}_message"}
+        if method == "chat.update":
+            return self._written(shown, arguments)
+        del self._channels[channel][shown.ts]
+        return {"ok": True, "channel": channel, "ts": shown.ts}
+
+    def _channel_error(self, channel: str) -> str:
+        if channel not in self._channels:
+            return "channel_not_found"
+        if channel in self.archived:
+            return "is_archived"
+        return "not_in_channel" if channel in self.strangers else ""
+
+    def _written(self, shown: Shown, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        raw = str(arguments.get("markdown_text") or arguments.get("text") or "")
+        warning = {"warning": "message_truncated"} if len(raw) > 40_000 else {}
+        raw = raw[:40_000]
+        shown.text = raw.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+        shown.pings += len(_PING.findall(raw))
+        if arguments.get("parse") == "full" or _true(arguments.get("link_names")):
+            shown.pings += len(_LOOSE_PING.findall(raw))
+        shown.links = _true(arguments.get("unfurl_links"))
+        shown.edits.append(shown.text)
+        self._show(shown)
+        message = {"type": "message", "text": raw, "user": self.bot_user, "bot_id": self.bot_id, "ts": shown.ts}
+        return {"ok": True, "channel": shown.channel, "ts": shown.ts, "message": message, **warning}
+
+    def _show(self, shown: Shown) -> Shown:
+        messages = self._channels.setdefault(shown.channel, {})
+        if shown.ts not in messages:
+            messages[shown.ts] = shown
+            self._oldest.append((shown.channel, shown.ts))
+            if len(self._oldest) > MESSAGES_KEPT:
+                self._forget(*self._oldest.popleft())
+        for watch in self._watched.get(shown.channel, ()):
+            if not watch.met.done() and watch.condition(self.replies(shown.channel)):
+                watch.met.set_result(None)
+        return shown
+
+    def _forget(self, channel: str, ts: str) -> None:
+        messages = self._channels.get(channel, {})
+        messages.pop(ts, None)
+        if not messages:
+            self._channels.pop(channel, None)
+
+    def _next_ts(self) -> str:
+        """Seconds.microseconds, unique and growing."""
+        self._last_ts = max(self._last_ts + 1, int(self._clock() * 1e6))
+        return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06d}"
+
+
+def _text_error(method: str, arguments: Mapping[str, Any]) -> str:
+    text, markdown = str(arguments.get("text") or ""), str(arguments.get("markdown_text") or "")
+    if text and markdown:
+        return "markdown_text_conflict"
+    if not (text or markdown).strip() and not arguments.get("blocks"):
+        return "no_text"
+    if len(markdown) > 12_000 or (method == "chat.update" and len(text) > 4_000):
+        return "msg_too_long"
+    return ""
+
+
+def _true(value: object) -> bool:
+    return value in (True, 1, "1", "true")
+
+
+def _json(body: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str]) -> web.Response:
+    return web.Response(status=status, body=orjson.dumps(body), content_type="application/json", headers=headers)
+
+
+def _cut(request: web.Request) -> web.Response:
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()

@@ -1,0 +1,98 @@
+"""What people see in their chats with the simulated bot: every message with all its versions, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A text as it stood from `at` on, in seconds of the simulator's clock."""
+
+    text: str
+    at: float
+
+
+@dataclass(slots=True)
+class ChatMessage:
+    """A message in a chat; `versions` has more than one after edits."""
+
+    message_id: int
+    by_bot: bool
+    versions: list[Version]
+    reply_to: int = 0
+    thread_id: int = 0
+    asked: dict[str, object] = field(default_factory=dict)  # the call's parameters
+
+    @property
+    def text(self) -> str:
+        return self.versions[-1].text
+
+
+class SimulatedChats:
+    """All chats. The oldest chats, messages and versions between the first and the last are forgotten first."""
+
+    def __init__(
+        self, clock: Callable[[], float], *, chats: int = 20_000, messages: int = 1_000, versions: int = 200
+    ) -> None:
+        self._clock = clock
+        self._limits = (chats, messages, versions)
+        self._chats: OrderedDict[int, OrderedDict[int, ChatMessage]] = OrderedDict()
+        self._next_id = 100
+        self.types: OrderedDict[int, str] = OrderedDict()
+
+    def read(self, chat_id: int) -> tuple[ChatMessage, ...]:
+        """Everything a person sees there, oldest first."""
+        chat = self._chats.get(chat_id)
+        return tuple(chat.values()) if chat else ()
+
+    def find(self, chat_id: int, message_id: int) -> ChatMessage | None:
+        chat = self._chats.get(chat_id)
+        return chat.get(message_id) if chat else None
+
+    def new_id(self) -> int:
+        self._next_id += 1
+        return self._next_id
+
+    def add(
+        self,
+        chat_id: int,
+        text: str,
+        *,
+        by_bot: bool,
+        message_id: int = 0,
+        reply_to: int = 0,
+        thread_id: int = 0,
+        asked: dict[str, object] | None = None,
+    ) -> ChatMessage:
+        """Put a message at the end of a chat."""
+        most_chats, most_messages, _ = self._limits
+        chat = self._chats.setdefault(chat_id, OrderedDict())
+        message = ChatMessage(
+            message_id or self.new_id(), by_bot, [Version(text, self._clock())], reply_to, thread_id, asked or {}
+        )
+        chat[message.message_id] = message
+        if len(chat) > most_messages:
+            chat.popitem(last=False)
+        if len(self._chats) > most_chats:
+            self._chats.popitem(last=False)
+        return message
+
+    def edit(self, message: ChatMessage, text: str) -> None:
+        if len(message.versions) >= self._limits[2]:
+            del message.versions[1]
+        message.versions.append(Version(text, self._clock()))
+
+    def delete(self, chat_id: int, message_id: int) -> None:
+        """A person deletes a message for everybody."""
+        self._chats.get(chat_id, OrderedDict()).pop(message_id, None)
+
+    def name_type(self, chat_id: int, kind: str) -> None:
+        self.types[chat_id] = kind
+        if len(self.types) > self._limits[0]:
+            self.types.popitem(last=False)
+
+    def type_of(self, chat_id: int) -> str:
+        return self.types.get(chat_id) or ("private" if chat_id > 0 else "supergroup")

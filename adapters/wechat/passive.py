@@ -1,0 +1,178 @@
+"""Passive replies: the answer travels in WeChat's own request, whole, in order, and none is lost or shown twice.
+
+WeChat waits 5 s, closes, and sends the message again, three deliveries in all (developers.weixin.qq.com,
+"被动回复用户消息"). The rules here, for accounts that have no other way to answer:
+- Parts are handed over under the reference of the message they answer, so a redelivery after a lost response finds the
+  same parts and repeats them. Nothing is handed over into a closed connection: those parts wait for the next delivery.
+- A message waits for its own answer even when older parts wait: they go first, joined with it where both fit, so the
+  user catches up. Answering at once with the old parts would leave every later answer one message behind. Only when
+  the older parts nearly fill a message are they handed out at once.
+- A text that merely asks for the rest ("继续", "1", "more", "?") gets waiting parts at once, or waits for the answer
+  that is in work. It is no question, so it goes to no model: the parts are its answer. With nothing to come it is an
+  ordinary message.
+- The third delivery ends in time with a notice, or with the older parts and that notice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from adapters.wechat.convert import TEXT_LIMIT, cut, is_fetch, utf8_length
+from core.channel import Gateway
+from core.language import detect
+from core.types import Delivery, InboundMessage, MessageState
+
+PHRASE_ROOM = 160  # bytes kept free in a part, so that "more follows" fits behind it
+_JOIN = "\n\n"
+_WORTH_WAITING = TEXT_LIMIT // 4  # room that a new answer is likely to fit into
+_TRIALS = 10_000  # messages whose deliveries are counted at the same time
+_LOCKS = 64
+_TRANSCRIPT = 50
+_SETTLED = (MessageState.ANSWERED, MessageState.THROTTLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """WeChat's patience as we use it, in seconds from a request's arrival."""
+
+    answer_seconds: float  # the third delivery must be answered by then: WeChat closes at 5 s
+    hold_seconds: float  # the others are held until WeChat closes; a success would end the deliveries
+    tries: int = 3
+
+
+@dataclass(slots=True)
+class _Trial:
+    """The deliveries of one message so far."""
+
+    tries: int = 0
+    fetch: str | None = None  # for a text that asks for the rest: the event it waits for, "" when parts wait already
+    phrase: str | None = None  # what ended the reply that was handed out; None when none was
+
+
+class PassiveReplies:
+    """Decides what each delivery of a message is answered with."""
+
+    def __init__(self, gateway: Gateway, *, pace: Pace, timer: Callable[[], float]) -> None:
+        self._gateway = gateway
+        self._pace = pace
+        self._timer = timer
+        self._trials: OrderedDict[str, _Trial] = OrderedDict()
+        # Striped, not one a user: two deliveries of a user must not choose parts at the same time.
+        self._locks = tuple(asyncio.Lock() for _ in range(_LOCKS))
+
+    async def answer(self, message: InboundMessage, *, arrived: float, alive: Callable[[], bool]) -> str | None:
+        """The text to answer this delivery with; "" when there is nothing to say; None to let it run out unanswered.
+
+        `arrived` is the request's arrival by `timer`; `alive` tells whether its connection is still open. Raises
+        LedgerError.
+        """
+        trial = self._count(message.event_id)
+        last = trial.tries >= self._pace.tries
+        settled = await self._admit(message, trial)
+        awaited = message.event_id if trial.fetch is None else trial.fetch
+        if settled or await self._enough(message, trial):
+            settled = settled or await self._has_answer(message, awaited)
+            text = await self._take(message, trial, settled=settled, alive=alive)
+            if settled or text != "":
+                return text
+        until = arrived + (self._pace.answer_seconds if last else self._pace.hold_seconds)
+        settled = await self._gateway.answered(message.conversation, awaited, max(0.0, until - self._timer()))
+        if not settled and not last:
+            return None
+        text = await self._take(message, trial, settled=settled, alive=alive)
+        return self._phrase("still_writing", message) if text == "" and not settled else text
+
+    def _count(self, event_id: str) -> _Trial:
+        trial = self._trials.setdefault(event_id, _Trial())
+        self._trials.move_to_end(event_id)
+        if len(self._trials) > _TRIALS:
+            self._trials.popitem(last=False)
+        trial.tries += 1
+        return trial
+
+    async def _admit(self, message: InboundMessage, trial: _Trial) -> bool:
+        """Put the message on disk, unless it only asks for the rest; True when there is no answer to wait for."""
+        if trial.tries == 1 and is_fetch(message.text):
+            trial.fetch = await self._wanted(message)
+        if trial.fetch is not None:
+            return trial.fetch == ""
+        receipt = await self._gateway.receive(message)
+        return receipt.state in _SETTLED
+
+    async def _wanted(self, message: InboundMessage) -> str | None:
+        """What a request for the rest is after: parts that wait (""), the oldest answer in work, or nothing (None)."""
+        if await self._waiting(message):
+            return ""
+        entries = await self._gateway.transcript(message.conversation, _TRANSCRIPT)
+        return next((entry.event_id for entry in entries if entry.pending and entry.event_id), None)
+
+    async def _enough(self, message: InboundMessage, trial: _Trial) -> bool:
+        """Whether the reply is known already: given before and lost, or filled by parts that wait."""
+        if trial.phrase is not None:
+            return True
+        waiting = await self._waiting(message)
+        return sum(utf8_length(part.text) for part in waiting) > TEXT_LIMIT - _WORTH_WAITING
+
+    async def _has_answer(self, message: InboundMessage, event_id: str) -> bool:
+        outcome = await self._gateway.outcome(message.conversation.channel, event_id)
+        return outcome is not None and outcome.state in _SETTLED
+
+    async def _waiting(self, message: InboundMessage) -> tuple[Delivery, ...]:
+        return await self._gateway.waiting_parts(message.conversation, _reference(message))
+
+    async def _take(
+        self, message: InboundMessage, trial: _Trial, *, settled: bool, alive: Callable[[], bool]
+    ) -> str | None:
+        """The text of the parts now handed over under this message's reference; "" when none waits, None when the
+        connection has gone."""
+        async with self._locks[hash(message.conversation) % _LOCKS]:
+            if not alive():
+                return None
+            chosen, rest = await self._hand_over(message)
+        if not chosen:
+            return ""
+        if trial.phrase is None:
+            trial.phrase = "more_follows" if rest else "" if settled else "still_writing"
+        text = _JOIN.join(part.text for part in chosen)
+        if trial.phrase:
+            longer = _JOIN.join((text, self._phrase(trial.phrase, message)))
+            text = longer if utf8_length(longer) <= TEXT_LIMIT else text
+        return cut(text, TEXT_LIMIT)
+
+    async def _hand_over(self, message: InboundMessage) -> tuple[list[Delivery], bool]:
+        """The parts that are this message's now, oldest first, and whether more wait behind them."""
+        parts = await self._waiting(message)
+        while parts:
+            chosen = list(parts[: _fitting(parts, utf8_length(self._phrase("more_follows", message)))])
+            rest = len(chosen) < len(parts) or chosen[-1].part < chosen[-1].parts
+            taken = await self._gateway.hand_over([part.id for part in chosen], _reference(message))
+            if taken:
+                return [part for part in chosen if part.id in taken], rest
+            # None was waiting still: they are ours from an earlier delivery, or another gateway's now.
+            again = await self._waiting(message)
+            if again == parts:
+                return chosen, rest
+            parts = again
+        return [], False
+
+    def _phrase(self, name: str, message: InboundMessage) -> str:
+        return self._gateway.phrase(message.conversation.bot, name, detect(message.text, message.language))
+
+
+def _reference(message: InboundMessage) -> str:
+    return f"passive:{message.event_id}"
+
+
+def _fitting(parts: Sequence[Delivery], phrase: int) -> int:
+    """How many of the oldest parts fit into one text, with a phrase of that size where some are left; at least 1."""
+    count, size = 1, 0
+    for number, part in enumerate(parts, start=1):
+        size += utf8_length(part.text) + (len(_JOIN) if number > 1 else 0)
+        if size > TEXT_LIMIT:
+            break
+        if size + (len(_JOIN) + phrase if number < len(parts) else 0) <= TEXT_LIMIT:
+            count = number
+    return count

@@ -1,0 +1,61 @@
+"""One file per command of main.py beyond `run`; each has `async def run(plan, serve) -> int`, its exit status."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from core.channel import Channel
+from core.config import ChannelSettings, Environment, Settings
+from core.types import Bot
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelPlan:
+    """One channel as the settings want it. `missing` is empty when it is on."""
+
+    name: str
+    kind: str
+    settings: ChannelSettings
+    missing: tuple[str, ...]
+    switched_off: bool = False
+
+    @property
+    def on(self) -> bool:
+        return not self.missing and not self.switched_off
+
+
+class Build(Protocol):
+    """How each adapter constructs its channel."""
+
+    def __call__(self, name: str, settings: ChannelSettings, *, public_url: str) -> Channel:
+        """No I/O happens here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that was read before anything is built."""
+
+    home: Path  # the repository
+    config: Path
+    arguments: tuple[str, ...]  # what follows the command's name
+    settings: Settings
+    environment: Environment
+    bots: Mapping[str, Bot]
+    channels: tuple[ChannelPlan, ...]
+    build: Callable[[ChannelPlan], Channel]
+
+    def path(self, written: str) -> Path:
+        """A path in the settings: relative ones start at the folder of the settings file."""
+        return self.config.parent / written
+
+    @property
+    def ledger_path(self) -> Path:
+        return self.path(self.settings.ledger.url.removeprefix("sqlite:///"))
+
+
+Ready = Callable[[str, Mapping[str, tuple[str, ...]]], None]  # the server's address, each channel's paths
+Serve = Callable[[Plan, asyncio.Event, Ready], Awaitable[None]]

@@ -1,0 +1,30 @@
+"""What `run` shows when the house is open: each channel, what would turn the others on, the engine, the addresses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.table import Table
+
+from commands import Plan
+
+
+def show(plan: Plan, address: str, paths: Mapping[str, tuple[str, ...]]) -> None:
+    """Print the start-up table to stdout."""
+    public = plan.settings.server.public_url or address
+    table = Table(title=f"Frontdesk is open at {address}", title_justify="left", show_edge=False, pad_edge=False)
+    for heading in ("channel", "", "where, or what turns it on"):
+        table.add_column(heading, overflow="fold")
+    for channel in plan.channels:
+        if channel.on:
+            table.add_row(channel.name, "[green]on[/]", ", ".join(public + path for path in paths[channel.name][:2]))
+        else:
+            wanted = "enabled = false in the settings" if channel.switched_off else f"set {' and '.join(channel.missing)}"
+            table.add_row(channel.name, "[dim]off[/]", f"[dim]{wanted} in .env[/]" if channel.missing else f"[dim]{wanted}[/]")
+    engine = plan.settings.engine
+    where = f"{engine.base_url}, asked now" if engine.mode == "remote" else f"vLLM, loading {engine.model}; messages wait"
+    table.add_row("engine", "[yellow]starting[/]", where)
+    table.add_row("health", "", f"{address}/readyz (JSON), {address}/metrics")
+    Console(file=sys.stdout).print(table)

@@ -1,0 +1,126 @@
+"""The port a platform fills, and the port it is given: a channel knows its platform, the gateway knows the rest.
+
+A channel verifies before it parses, parses before it receives, and decides nothing about content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiohttp import web
+
+from core.types import Bot, ConversationKey, Delivery, Delta, Draft, Entry, InboundMessage, Outcome, Receipt, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a channel can do; the core plans with it and never asks for its name."""
+
+    text_limit: int  # the longest text of one delivery, in the unit of `measure`
+    measure: Callable[[str], int] = len
+    preview_seconds: float | None = None  # least pause between two previews of one reply; None: shows no growing text
+    pull: bool = False  # deliveries are taken by the platform's own requests, not sent by us
+    repeatable: bool = False  # delivering the same part twice shows it once
+    parallel: int = 8  # deliveries to different conversations on their way at the same time
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `main.py check`."""
+
+    subject: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """What a customer may know of the engine."""
+
+    ready: bool
+    state: str  # one of core.engine.EngineState's values
+    detail: str = ""
+
+
+class Gateway(Protocol):
+    """What a channel may ask of the house."""
+
+    async def receive(self, message: InboundMessage) -> Receipt:
+        """Put a message on disk under its unique key; it is durable when this returns. Raises LedgerError."""
+
+    async def answered(self, conversation: ConversationKey, event_id: str, seconds: float) -> bool:
+        """Wait until that message has its recorded outcome; False when `seconds` passed first."""
+
+    async def outcome(self, channel: str, event_id: str) -> Outcome | None:
+        """What became of the message with that event id; None if it was never accepted."""
+
+    async def transcript(self, conversation: ConversationKey, limit: int) -> tuple[Entry, ...]:
+        """The newest `limit` bubbles of a conversation, oldest first."""
+
+    async def waiting_parts(self, conversation: ConversationKey, reference: str) -> tuple[Delivery, ...]:
+        """For pull channels: the parts already handed over under `reference`, or else those waiting, oldest first."""
+
+    async def hand_over(self, deliveries: Iterable[int], reference: str) -> frozenset[int]:
+        """For pull channels: mark these parts as sent under `reference`; returns those that were still waiting."""
+
+    def converse(
+        self, bot: str, messages: Sequence[Mapping[str, str]], sampling: Sampling, request_id: str
+    ) -> AsyncGenerator[Delta, None]:
+        """Stream one reply outside any conversation: the bot's instructions (none for bot ""), then `messages`. Raises
+        EngineError. Its use is recorded, its text is not."""
+
+    def bots(self) -> tuple[str, ...]:
+        """The names of the loaded bots."""
+
+    def engine_model(self) -> str:
+        """The served model's name; "" before it is known."""
+
+    def admit(self, request: web.Request) -> None:
+        """The limit per IP address (throttle.requests_per_minute_per_ip). Raises RequestError 429."""
+
+    def engine_status(self) -> EngineStatus:
+        """Whether the engine can answer now."""
+
+    def bot(self, name: str) -> Bot:
+        """A loaded bot."""
+
+    def phrase(self, bot: str, name: str, language: str, **values: str) -> str:
+        """What a bot itself says, in the user's language."""
+
+    def client_ip(self, request: web.Request) -> str:
+        """The caller's address; behind a proxy only as far as server.trusted_proxies says so."""
+
+
+class Channel(Protocol):
+    """A platform. Raises DeliveryError only; the SDK's own exceptions never leave its folder."""
+
+    @property
+    def name(self) -> str:
+        """The section's name in config.toml."""
+
+    @property
+    def traits(self) -> Traits:
+        """What it can do, as known now."""
+
+    def routes(self, gateway: Gateway) -> Iterable[web.RouteDef]:
+        """Its webhooks and pages. Called once, before `start`."""
+
+    async def start(self) -> None:
+        """Open connections and register the webhook. Runs while the server accepts already; must not raise on a network
+        failure (log it), since the other channels should run."""
+
+    async def close(self) -> None:
+        """Close what `start` opened."""
+
+    async def preview(self, draft: Draft) -> str | None:
+        """Show the text so far; returns the platform's reference of what it shows, None if nothing was shown."""
+
+    async def deliver(self, delivery: Delivery) -> str:
+        """Send one part for good, into `delivery.reference` where there is one; returns the reference of what it
+        sent."""
+
+    async def check(self) -> list[Finding]:
+        """Try the credentials against the platform, for `main.py check`."""

@@ -1,0 +1,253 @@
+"""The settings: config.toml, `.env` and the environment, typed and read once; every mistake is reported at once.
+
+Precedence: FRONTDESK__SECTION__KEY in the environment, the same in `.env`, config.toml, the default. A secret stands in
+an environment variable that the section names (`token_env = "TELEGRAM_BOT_TOKEN"`), never in a log or an error text.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from core.errors import ConfigError
+
+ENV_PREFIX = "FRONTDESK__"
+
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+
+
+def _http_url(value: str) -> str:
+    if value:
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("must be an address such as https://bot.example.com")
+    return value.rstrip("/")
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        ipaddress.ip_network(value, strict=False)
+    return values
+
+
+def _json_list(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError('must be a list; in a variable it is written as JSON, such as ["a", "b"]') from None
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_json_list)]
+
+
+class Section(BaseModel):
+    """A part of the settings: closed (a typo is an error), frozen, and silent about the values it was given."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class ServerSettings(Section):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    public_url: HttpUrl = ""
+    trusted_proxies: Annotated[Texts, AfterValidator(_networks)] = ()
+    body_limit_kib: Count = 1024
+    drain_seconds: Positive = 20.0
+
+
+class LedgerSettings(Section):
+    url: Annotated[str, Field(pattern=r"^sqlite:///.+")] = "sqlite:///var/frontdesk.db"
+
+
+class EngineSettings(Section):
+    mode: Literal["vllm", "remote"] = "vllm"
+    base_url: HttpUrl = ""
+    model: Annotated[str, Field(min_length=1)] = "auto"
+    api_key_env: str = "FRONTDESK_ENGINE_API_KEY"
+    api_key: SecretStr | None = None
+    max_concurrency: Count = 16
+    args: Texts = ()
+    connect_seconds: Positive = 5.0
+    first_token_seconds: Positive = 120.0
+    silence_seconds: Positive = 60.0
+    max_model_len: Annotated[int, Field(ge=0)] = 0
+    max_num_seqs: Annotated[int, Field(ge=0)] = 0
+    max_num_batched_tokens: Annotated[int, Field(ge=0)] = 0
+    gpu_memory_utilization: Annotated[float, Field(ge=0, le=1)] = 0.0
+    tensor_parallel_size: Annotated[int, Field(ge=0)] = 0
+    quantization: str = ""
+    dtype: str = ""
+
+    @model_validator(mode="after")
+    def _remote_has_an_address(self) -> Self:
+        if self.mode == "remote" and not self.base_url:
+            raise ValueError('mode "remote" needs base_url, such as http://127.0.0.1:8000/v1')
+        return self
+
+
+class DialogueSettings(Section):
+    merge_seconds: Annotated[float, Field(ge=0, le=10)] = 0.2
+    merge_cap_seconds: Annotated[float, Field(ge=0, le=30)] = 1.5
+    merge_messages: Count = 20
+    history_tokens: Annotated[int, Field(ge=0)] = 0
+    lease_seconds: Positive = 60.0
+    attempts: Count = 3
+
+
+class ThrottleSettings(Section):
+    messages_per_minute: Positive = 20.0
+    burst: Count = 10
+    tokens_per_day: Annotated[int, Field(ge=0)] = 200_000
+    requests_per_minute_per_ip: Positive = 10.0
+
+
+class LogSettings(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "text"] = "auto"
+
+
+class ChannelSettings(Section):
+    """What every `[channels.x]` section has; each adapter's own `Settings` adds its fields to it."""
+
+    kind: str = ""  # the adapter's folder; "" = the section's name
+    enabled: bool | Literal["auto"] = "auto"
+    bot: str = "support"
+
+    def missing(self) -> list[str]:
+        """Names of the environment variables and settings still needed before the channel can be on."""
+        return []
+
+
+class Settings(BaseSettings):
+    """All settings. `api` and `channels` hold their sections as written; `channel_settings` types them with the model
+    of the adapter, because only the adapter knows its platform."""
+
+    model_config = SettingsConfigDict(
+        # extra: `.env` holds other programs' variables too; `load` refuses unknown sections itself.
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,  # as Environment does
+        enable_decoding=False,  # `Texts` reads JSON, so that its mistakes are reported with all others
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    server: ServerSettings = ServerSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    engine: EngineSettings = EngineSettings()
+    dialogue: DialogueSettings = DialogueSettings()
+    throttle: ThrottleSettings = ThrottleSettings()
+    log: LogSettings = LogSettings()
+    # A secret may stand in these tables as plain text, so they are not shown.
+    api: dict[str, object] = Field(default_factory=dict, repr=False)
+    channels: dict[str, dict[str, object]] = Field(default_factory=dict, repr=False)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # init_settings carries config.toml, so that the environment wins over it.
+        return env_settings, dotenv_settings, init_settings
+
+
+class Environment(Mapping[str, str]):
+    """The variables of `.env` under those of the process; the process wins. Empty values count as not set."""
+
+    def __init__(self, dotenv: Path, process: Mapping[str, str]) -> None:
+        self.dotenv = dotenv
+        values = {name: value or "" for name, value in dotenv_values(dotenv).items()} | dict(process)
+        self._values = {name: value for name, value in values.items() if value}
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+def load(path: Path, environment: Environment) -> Settings:
+    """Read the settings. Raises ConfigError with every mistake that can be seen at once."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read ({error.strerror}); name another file with --config"]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: not valid TOML: {error}"]) from error
+    overrides = {name for name in environment if name.startswith(ENV_PREFIX)}
+    sections = set(table) | {name.removeprefix(ENV_PREFIX).split("__")[0].lower() for name in overrides}
+    problems = [
+        f"{name}: no such section; config.toml lists them all"
+        for name in sorted(sections - Settings.model_fields.keys())
+    ]
+    try:
+        settings = Settings(_env_file=environment.dotenv, **table)
+    except ValidationError as error:
+        raise ConfigError(problems + _problems(error, "")) from error
+    if problems:
+        raise ConfigError(problems)
+    return settings
+
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+def section(name: str, model: type[SectionT], table: Mapping[str, object], environment: Environment) -> SectionT:
+    """Type one section that an adapter owns, with its secrets filled from the variables it names. Raises ConfigError."""
+    default_section = name.rpartition(".")[2] == (table.get("kind") or name.rpartition(".")[2])
+    values = dict(table)
+    for secret in model.model_fields:
+        named_by = model.model_fields.get(f"{secret}_env")
+        if named_by is None or values.get(secret):
+            continue
+        # A second account must name its own variables, or two bots would share one token.
+        variable = values.get(f"{secret}_env", named_by.default if default_section else "")
+        if isinstance(variable, str) and variable in environment:
+            values[secret] = environment[variable]
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_problems(error, name)) from error
+
+
+def _problems(error: ValidationError, prefix: str) -> list[str]:
+    lines = []
+    for item in error.errors(include_url=False, include_input=False, include_context=False):
+        path = ".".join(filter(None, (prefix, *(str(part) for part in item["loc"]))))
+        if item["type"] == "extra_forbidden":
+            lines.append(f"{path}: no such setting; config.toml lists them all")
+        else:
+            lines.append(f"{path}: {item['msg'].removeprefix('Value error, ')}")
+    return lines

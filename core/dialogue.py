@@ -1,0 +1,201 @@
+"""One turn: recall -> compose -> stream -> commit. Every turn that starts here ends in exactly one committed reply,
+or is handed back unanswered by raising.
+
+Before anything was shown, a failed generation is tried once more and then apologised for; after it, what was shown is
+kept and marked as cut, because a user must not see a text change into another. Apologies never enter the model's
+history.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import structlog
+
+from core.channel import Channel
+from core.config import DialogueSettings
+from core.engine import Engine, EngineRequest
+from core.errors import EngineError, EngineUnavailable, PromptTooLong
+from core.language import detect
+from core.ledger import Ledger
+from core.preview import Preview
+from core.prompt import MARGIN_TOKENS, UNKNOWN_CONTEXT, Composed, compose, estimate
+from core.split import split
+from core.throttle import Rate
+from core.types import Bot, Delta, HistoryEntry, Reply, ReplyKind, Sampling, Turn, Usage
+
+HISTORY_ENTRIES = 1000  # more than any context holds; bounds the read
+MORE = " …"  # a reply that its length limit ended
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What one engine call left behind."""
+
+    text: str
+    finish: str
+    usage: Usage
+    model: str
+    first_text_at: float | None
+    error: EngineError | None = None
+
+
+class Dialogue:
+    """Answers turns with one engine and the loaded bots."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        ledger: Ledger,
+        bots: Mapping[str, Bot],
+        settings: DialogueSettings,
+        tokens: Rate | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._engine = engine
+        self._ledger = ledger
+        self._bots = bots
+        self._settings = settings
+        self._tokens = tokens
+        self._clock = clock
+        self._log = structlog.get_logger()
+
+    async def answer(self, turn: Turn, channel: Channel) -> Reply:
+        """Answer and commit. Raises EngineUnavailable when nothing was shown and the engine is worth waiting for,
+        TurnLost when the turn is not ours any more, LedgerError when it cannot be committed."""
+        preview = Preview(channel, self._ledger, turn, self._clock)
+        try:
+            reply = await self._reply(turn, preview)
+        finally:
+            reference = await preview.finish()
+        turn = dataclasses.replace(turn, reference=reference)
+        parts = split(reply.text, channel.traits.text_limit, channel.traits.measure)
+        await self._ledger.commit(turn, reply, parts, self._tokens, self._clock())
+        return reply
+
+    async def apologise(self, turn: Turn, channel: Channel, reason: str) -> Reply:
+        """Commit an apology without asking the engine."""
+        reply = self._apology(turn, "apology_engine", reason)
+        parts = split(reply.text, channel.traits.text_limit, channel.traits.measure)
+        await self._ledger.commit(turn, reply, parts, self._tokens, self._clock())
+        return reply
+
+    async def converse(
+        self, bot: str, messages: Sequence[Mapping[str, str]], sampling: Sampling, request_id: str
+    ) -> AsyncGenerator[Delta, None]:
+        """Stream a reply outside any conversation: the bot's instructions before the caller's messages."""
+        system: list[Mapping[str, str]] = []
+        if bot:
+            persona = self._bots[bot]
+            said = " ".join(message["content"] for message in messages if message["role"] == "user")
+            language = persona.language_for(detect(said))
+            system.append({"role": "system", "content": persona.prompts[language].system})
+        request = EngineRequest((*system, *messages), sampling, request_id=request_id)
+        async with aclosing(self._engine.stream(request)) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    async def _reply(self, turn: Turn, preview: Preview) -> Reply:
+        bot = self._bots[turn.conversation.bot]
+        language = bot.language_for(turn.language or self._spoken(turn))
+        history = await self._ledger.recall(turn, HISTORY_ENTRIES)
+        halve = False
+        reason = ""
+        for attempt in (1, 2):
+            composed = self._compose(bot, language, turn, history, halve=halve)
+            generation = await self._generate(turn, composed, self._room(bot, composed), attempt, preview)
+            if isinstance(generation.error, PromptTooLong):
+                history, halve, reason = self._after(history, composed), True, "prompt_too_long"
+            elif generation.error is None and generation.text:
+                return self._answer(turn, language, composed, generation)
+            elif generation.error is not None and generation.text and preview.shown:
+                return self._answer(turn, language, composed, generation)
+            elif isinstance(generation.error, EngineUnavailable):
+                raise generation.error
+            else:
+                reason = type(generation.error).__name__ if generation.error else "empty"
+            self._log.warning("generation_failed", turn=turn.id, reason=reason, attempt=attempt)
+        return self._apology(turn, "apology_empty" if reason == "empty" else "apology_engine", reason)
+
+    @staticmethod
+    def _after(history: Sequence[HistoryEntry], composed: Composed) -> tuple[HistoryEntry, ...]:
+        return tuple(entry for entry in history if entry.id >= composed.history_from)
+
+    def _compose(
+        self, bot: Bot, language: str, turn: Turn, history: Sequence[HistoryEntry], *, halve: bool
+    ) -> Composed:
+        context = self._engine.context_tokens or UNKNOWN_CONTEXT
+        reply = min(bot.sampling.max_tokens, context // 2)
+        budget = self._settings.history_tokens or context - reply - MARGIN_TOKENS
+        return compose(bot, language, turn, history, self._clock(), budget, halve=halve)
+
+    def _room(self, bot: Bot, composed: Composed) -> Sampling:
+        """The bot's sampling, with max_tokens bounded by what the context leaves."""
+        if not self._engine.context_tokens:
+            return bot.sampling
+        left = max(16, self._engine.context_tokens - composed.tokens)
+        return dataclasses.replace(bot.sampling, max_tokens=min(bot.sampling.max_tokens, left))
+
+    async def _generate(
+        self, turn: Turn, composed: Composed, sampling: Sampling, attempt: int, preview: Preview
+    ) -> Generation:
+        request = EngineRequest(
+            composed.messages,
+            sampling,
+            request_id=f"turn-{turn.id}-{turn.attempt}-{attempt}",
+            session_id=hashlib.blake2b(str(turn.conversation).encode(), digest_size=16).hexdigest(),
+        )
+        text, finish, model, usage = "", "", "", Usage()
+        first_text_at: float | None = None
+        error: EngineError | None = None
+        try:
+            async with aclosing(self._engine.stream(request)) as deltas:
+                async for delta in deltas:
+                    if delta.text:
+                        text += delta.text
+                        if first_text_at is None and text.strip():
+                            first_text_at = self._clock()
+                        if first_text_at is not None:
+                            preview.show(text.strip())
+                    finish, model, usage = delta.finish or finish, delta.model or model, delta.usage or usage
+        except EngineError as raised:
+            error = raised
+        return Generation(text.strip(), finish, usage, model, first_text_at, error)
+
+    def _answer(self, turn: Turn, language: str, composed: Composed, generation: Generation) -> Reply:
+        text, reason = generation.text, ""
+        if generation.error is not None:
+            reason = type(generation.error).__name__
+            mark = self._bots[turn.conversation.bot].phrase("cut_mark", self._spoken(turn))
+            text = f"{text}\n\n{mark}"
+        elif generation.finish == "length":
+            reason = "length"
+            text += MORE
+        spoken = generation.usage.completion_tokens or estimate(generation.text)
+        usage = generation.usage if generation.usage.total else Usage(composed.tokens, spoken)
+        return Reply(
+            text=text,
+            cut=bool(reason),
+            reason=reason,
+            user_text=composed.user_text,
+            model_text=generation.text,
+            language=language,
+            model=generation.model,
+            usage=usage,
+            first_text_seconds=generation.first_text_at - turn.messages[0].accepted_at
+            if generation.first_text_at
+            else None,
+            history_from=composed.history_from,
+        )
+
+    def _apology(self, turn: Turn, phrase: str, reason: str) -> Reply:
+        bot = self._bots[turn.conversation.bot]
+        return Reply(text=bot.phrase(phrase, self._spoken(turn)), kind=ReplyKind.APOLOGY, reason=reason)
+
+    @staticmethod
+    def _spoken(turn: Turn) -> str:
+        return detect(turn.text, turn.messages[-1].language)

@@ -1,0 +1,61 @@
+"""The port of the model.
+
+A reply is a stream of deltas; closing the stream stops the generation in the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from core.types import Delta, Sampling
+
+
+class EngineState(StrEnum):
+    """Where the engine stands."""
+
+    STARTING = "starting"  # loading the model
+    READY = "ready"
+    RESTARTING = "restarting"  # it died; the next start waits for its pause
+    FAILED = "failed"  # it cannot start; the detail says why and what to do
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRequest:
+    """One call: the chat messages in order, and how to draw the reply."""
+
+    messages: tuple[Mapping[str, str], ...]  # {"role": ..., "content": ...}
+    sampling: Sampling
+    request_id: str = ""  # ours, unique per attempt; sent as X-Request-Id
+    session_id: str = ""  # opaque hash of the conversation, stable; sent as X-Session-ID for routers
+    model: str = ""  # "" = the engine's own
+    extra: Mapping[str, object] = field(default_factory=dict)  # further OpenAI body fields, passed through
+
+
+class Engine(Protocol):
+    """A model that streams."""
+
+    @property
+    def state(self) -> EngineState:
+        """Where it stands now."""
+
+    @property
+    def detail(self) -> str:
+        """The state in words, for people."""
+
+    @property
+    def model(self) -> str:
+        """The served model's name; "" before it is known."""
+
+    @property
+    def context_tokens(self) -> int:
+        """The longest prompt + reply in tokens; 0 before it is known."""
+
+    async def wait_ready(self) -> None:
+        """Return when calls can be made."""
+
+    def stream(self, request: EngineRequest) -> AsyncGenerator[Delta, None]:
+        """Generate. Raises EngineError; ends after the delta that carries `finish`. `aclose()` aborts the generation."""

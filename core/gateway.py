@@ -1,0 +1,205 @@
+"""What channels may ask of the house: a message is on disk before `receive` returns, and every wait ends.
+
+It fills the Gateway port of core/channel.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import math
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+
+import structlog
+from aiohttp import web
+
+from core.audit import completion_entry
+from core.channel import EngineStatus
+from core.config import DialogueSettings, ThrottleSettings
+from core.dialogue import Dialogue
+from core.engine import Engine, EngineState
+from core.errors import RequestError
+from core.language import detect
+from core.ledger import Admission, Burst, Ledger, Refusal
+from core.metrics import Metrics
+from core.throttle import IpThrottle, Rate
+from core.types import (
+    Bot,
+    ConversationKey,
+    Delivery,
+    Delta,
+    Entry,
+    InboundMessage,
+    MessageState,
+    Outcome,
+    Receipt,
+    Sampling,
+    Usage,
+)
+
+OPEN = (MessageState.WAITING, MessageState.RUNNING)
+
+
+class Bell:
+    """Wakes those who wait for something to happen in a conversation; holds nothing when nobody waits."""
+
+    def __init__(self) -> None:
+        self._waiters: dict[ConversationKey, set[asyncio.Event]] = {}
+
+    def ring(self, conversation: ConversationKey) -> None:
+        for event in self._waiters.get(conversation, ()):
+            event.set()
+
+    def listen(self, conversation: ConversationKey) -> asyncio.Event:
+        event = asyncio.Event()
+        self._waiters.setdefault(conversation, set()).add(event)
+        return event
+
+    def leave(self, conversation: ConversationKey, event: asyncio.Event) -> None:
+        waiters = self._waiters[conversation]
+        waiters.discard(event)
+        if not waiters:
+            del self._waiters[conversation]
+
+
+class House:
+    """The gateway between the channels and the rooms behind them."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        engine: Engine,
+        dialogue: Dialogue,
+        bots: Mapping[str, Bot],
+        throttle: ThrottleSettings,
+        settings: DialogueSettings,
+        trusted_proxies: Sequence[str],
+        metrics: Metrics,
+        wake: Callable[[str], None],
+        bell: Bell,
+        clock: Callable[[], float],
+    ) -> None:
+        self._ledger = ledger
+        self._engine = engine
+        self._dialogue = dialogue
+        self._bots = bots
+        self._messages = Rate.per_minute(throttle.messages_per_minute, throttle.burst)
+        self._tokens = Rate.per_day(throttle.tokens_per_day) if throttle.tokens_per_day else None
+        self._per_ip = IpThrottle(throttle.requests_per_minute_per_ip)
+        self._burst = Burst(settings.merge_seconds, settings.merge_cap_seconds, settings.merge_messages)
+        self._proxies = tuple(ipaddress.ip_network(network, strict=False) for network in trusted_proxies)
+        self._metrics = metrics
+        self._wake = wake
+        self._bell = bell
+        self._clock = clock
+        self._log = structlog.get_logger()
+
+    async def receive(self, message: InboundMessage) -> Receipt:
+        started = self._clock()
+        channel = message.conversation.channel
+        receipt = await self._ledger.accept(message, self._admission(message), self._burst, started)
+        if receipt.duplicate:
+            self._metrics.duplicates.labels(channel).inc()
+        else:
+            self._metrics.accepted.labels(channel).inc()
+            if receipt.state is MessageState.THROTTLED:
+                self._metrics.throttled.labels(channel).inc()
+                self._bell.ring(message.conversation)
+            self._wake(channel)
+        self._log.info(
+            "received",
+            channel=channel,
+            message=receipt.message_id,
+            state=receipt.state.value,
+            duplicate=receipt.duplicate,
+            ms=round((self._clock() - started) * 1000, 1),
+        )
+        return receipt
+
+    def _admission(self, message: InboundMessage) -> Admission:
+        def notice(refusal: Refusal) -> str:
+            phrase = "throttled" if refusal.reason == "messages" else "throttled_tokens"
+            language = detect(message.text, message.language)
+            seconds = str(max(1, round(refusal.seconds)))
+            return self.phrase(message.conversation.bot, phrase, language, seconds=seconds)
+
+        return Admission(self._messages, self._tokens, notice)
+
+    async def answered(self, conversation: ConversationKey, event_id: str, seconds: float) -> bool:
+        event = self._bell.listen(conversation)
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    event.clear()
+                    state = await self._ledger.state(conversation.channel, event_id)
+                    if state is not None and state not in OPEN:
+                        return True
+                    await event.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._bell.leave(conversation, event)
+
+    async def outcome(self, channel: str, event_id: str) -> Outcome | None:
+        return await self._ledger.outcome(channel, event_id)
+
+    async def transcript(self, conversation: ConversationKey, limit: int) -> tuple[Entry, ...]:
+        return await self._ledger.transcript(conversation, limit)
+
+    async def waiting_parts(self, conversation: ConversationKey, reference: str) -> tuple[Delivery, ...]:
+        return await self._ledger.waiting_parts(conversation, reference)
+
+    async def hand_over(self, deliveries: Iterable[int], reference: str) -> frozenset[int]:
+        return await self._ledger.hand_over(deliveries, reference, self._clock())
+
+    async def converse(
+        self, bot: str, messages: Sequence[Mapping[str, str]], sampling: Sampling, request_id: str
+    ) -> AsyncGenerator[Delta, None]:
+        usage, model, ending = Usage(), "", "aborted"
+        try:
+            async with aclosing(self._dialogue.converse(bot, messages, sampling, request_id)) as deltas:
+                async for delta in deltas:
+                    usage, model, ending = delta.usage or usage, delta.model or model, delta.finish or ending
+                    yield delta
+        finally:
+            entry = completion_entry(request_id, bot, model, usage, ending)
+            await self._ledger.record(entry.action, entry.subject, entry.detail, self._clock())
+
+    def bots(self) -> tuple[str, ...]:
+        return tuple(self._bots)
+
+    def engine_model(self) -> str:
+        return self._engine.model
+
+    def admit(self, request: web.Request) -> None:
+        seconds = self._per_ip.admit(self.client_ip(request), self._clock())
+        if seconds:
+            message = f"Too many requests from this address; try again in {math.ceil(seconds)} seconds."
+            raise RequestError(429, message, code="rate_limit_exceeded", retry_after=seconds)
+
+    def engine_status(self) -> EngineStatus:
+        return EngineStatus(self._engine.state is EngineState.READY, self._engine.state.value, self._engine.detail)
+
+    def bot(self, name: str) -> Bot:
+        return self._bots[name]
+
+    def phrase(self, bot: str, name: str, language: str, **values: str) -> str:
+        return self._bots[bot].phrase(name, language, **values)
+
+    def client_ip(self, request: web.Request) -> str:
+        """The peer, or the nearest address in X-Forwarded-For that is not a trusted proxy: all before it may be
+        forged."""
+        peer = request.remote or ""
+        chain = [hop.strip() for header in request.headers.getall("X-Forwarded-For", []) for hop in header.split(",")]
+        while chain and self._is_proxy(peer):
+            peer = chain.pop()
+        return peer
+
+    def _is_proxy(self, address: str) -> bool:
+        try:
+            ip = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(ip in network for network in self._proxies)

@@ -1,0 +1,143 @@
+"""The ledger's port: what the house asks of its durable store, in verbs of what the house does.
+
+Every verb that changes something is durable when it returns, and atomic: all of it happened or none of it. Times come
+in as arguments (seconds since the epoch). `tests/contract/test_ledger.py` says what an implementation must keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from core.throttle import Rate
+from core.types import (
+    ConversationKey,
+    Delivery,
+    Entry,
+    HistoryEntry,
+    InboundMessage,
+    MessageState,
+    Outcome,
+    Receipt,
+    Reply,
+    Turn,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a message is throttled, and when the user may write again."""
+
+    reason: str  # "messages" or "tokens"
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The user's limits, and what to tell a user who is over them (once per `notice_seconds`)."""
+
+    messages: Rate
+    tokens: Rate | None
+    notice: Callable[[Refusal], str]
+    notice_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """How long a message waits for the rest of a burst, and how long and how many at most."""
+
+    wait_seconds: float
+    cap_seconds: float
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The state of the queues."""
+
+    waiting: int
+    running: int
+    oldest_waiting_at: float | None
+    pending_deliveries: int
+    failed_deliveries: int
+
+
+class Ledger(Protocol):
+    """The durable store of all that was said and what became of it."""
+
+    async def open(self, now: float, repeatable: frozenset[str]) -> None:
+        """Open the store and take back what a dead process left: its turns go back to the inbox; its sends go back to
+        the outbox where a repeat is safe (a recorded preview, or a channel in `repeatable`) and are `unclear`
+        elsewhere. Raises ConfigError when the store cannot be used."""
+
+    async def close(self) -> None:
+        """Finish what was begun and refuse the rest."""
+
+    async def accept(self, message: InboundMessage, admission: Admission, burst: Burst, now: float) -> Receipt:
+        """Put a message into the inbox under (channel, event_id); a redelivery finds the same row. Over the limit it is
+        recorded as throttled, together with the notice when one is due."""
+
+    async def claim(self, now: float, lease_seconds: float, merge_messages: int) -> Turn | None:
+        """The least recently served user's oldest waiting message whose conversation has no running turn, with the
+        messages that came since in that conversation; None when nothing is ready."""
+
+    async def next_ready_at(self) -> float | None:
+        """When the next waiting message becomes ready; None when none waits."""
+
+    async def renew(self, turns: Sequence[int], lease_until: float) -> None:
+        """Prolong the leases of turns that are being answered."""
+
+    async def reclaim(self, now: float) -> int:
+        """Hand back the turns whose lease ran out; returns how many."""
+
+    async def release(self, turn: Turn, ready_at: float, *, counted: bool) -> None:
+        """Hand a claimed turn back to the inbox; `counted`: the try counts as an attempt."""
+
+    async def previewed(self, turn: Turn, reference: str) -> None:
+        """Record which platform message shows the growing reply. Raises TurnLost."""
+
+    async def commit(self, turn: Turn, reply: Reply, parts: Sequence[str], tokens: Rate | None, now: float) -> None:
+        """Close a turn: the reply, the history, the deliveries and the usage, or nothing of it. Raises TurnLost."""
+
+    async def recall(self, turn: Turn, limit: int) -> tuple[HistoryEntry, ...]:
+        """The newest `limit` history entries from `turn.history_from` on, oldest first."""
+
+    async def due(self, channel: str, now: float, limit: int) -> tuple[Delivery, ...]:
+        """Take up to `limit` deliveries to send now, at most one per conversation and never before an earlier part."""
+
+    async def next_due_at(self, channel: str) -> float | None:
+        """When the channel's next delivery may be sent; None when none is pending."""
+
+    async def sent(self, delivery: int, reference: str, now: float) -> None:
+        """The platform has taken it."""
+
+    async def postpone(self, delivery: int, due_at: float, reason: str) -> None:
+        """It will be tried again."""
+
+    async def fail(self, delivery: int, reason: str, *, unclear: bool) -> None:
+        """It will not be tried again."""
+
+    async def waiting_parts(self, conversation: ConversationKey, taken_by: str) -> tuple[Delivery, ...]:
+        """For pull channels: the parts handed over under `taken_by`, or else those pending, oldest first."""
+
+    async def hand_over(self, deliveries: Iterable[int], taken_by: str, now: float) -> frozenset[int]:
+        """For pull channels: mark as sent under `taken_by` those that are still pending; returns them."""
+
+    async def outcome(self, channel: str, event_id: str) -> Outcome | None:
+        """What became of a message."""
+
+    async def state(self, channel: str, event_id: str) -> MessageState | None:
+        """The state alone, cheaper than `outcome`."""
+
+    async def transcript(self, conversation: ConversationKey, limit: int) -> tuple[Entry, ...]:
+        """The newest `limit` bubbles, oldest first."""
+
+    async def record(self, action: str, subject: str, detail: str, now: float) -> None:
+        """Append to the audit record."""
+
+    async def counts(self) -> Counts:
+        """The state of the queues."""
+
+    async def check(self) -> str:
+        """Write and read once; "" when well, else what is wrong."""

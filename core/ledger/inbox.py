@@ -1,0 +1,155 @@
+"""The way into the inbox in SQL: a message, its user's limits, its place in the queue, in one transaction.
+
+`inbox` has a row exactly for each conversation that has something to answer and no running turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+
+from core.audit import AuditEntry, message_entry
+from core.ledger import Admission, Burst, Refusal
+from core.ledger.writer import Connection
+from core.throttle import spend, wait
+from core.types import ConversationKey, InboundMessage, MessageState, Receipt, ReplyKind
+
+ADD_TO_INBOX = """
+INSERT INTO inbox (conversation_id, user, served_at, message_id, turn_id, first_at, ready_at)
+VALUES (?, ?, (SELECT served_at FROM users WHERE id = ?), ?, ?, ?, ?)
+ON CONFLICT (conversation_id) DO UPDATE
+SET ready_at = CASE WHEN turn_id IS NULL AND ready_at > ? THEN min(first_at + ?, excluded.ready_at) ELSE ready_at END
+"""
+
+
+def accept(connection: Connection, message: InboundMessage, admission: Admission, burst: Burst, now: float) -> Receipt:
+    key = message.conversation
+    row = connection.execute(
+        "SELECT id, state FROM messages WHERE channel = ? AND event_id = ?", (key.channel, message.event_id)
+    ).fetchone()
+    if row:
+        return Receipt(row[0], MessageState(row[1]), duplicate=True)
+    conversation_id, running = _conversation(connection, key, now)
+    user, refusal, tell = _admit(connection, key.channel, message.user_id, admission, now)
+    state = MessageState.THROTTLED if refusal else MessageState.WAITING
+    address = orjson.dumps(message.address).decode()
+    message_id: int = connection.execute(
+        "INSERT INTO messages (channel, event_id, conversation_id, user, text, language, address, sent_at, accepted_at, state)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (key.channel, message.event_id, conversation_id, user, message.text, message.language, address)
+        + (message.sent_at, now, state),
+    ).lastrowid
+    write_audit(connection, message_entry(message_id, message, state), now)
+    if refusal is None and running is None:
+        ready = _ready_at(connection, conversation_id, message, burst, now)
+        row = (conversation_id, user, user, message_id, None, now, ready)
+        connection.execute(ADD_TO_INBOX, (*row, now, burst.cap_seconds))
+    if refusal is not None and tell:
+        _tell(connection, conversation_id, message_id, key.channel, address, admission.notice(refusal), now)
+    return Receipt(message_id, state)
+
+
+def _ready_at(connection: Connection, conversation_id: int, message: InboundMessage, burst: Burst, now: float) -> float:
+    if not message.merge:
+        return now
+    (waiting,) = connection.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM messages WHERE conversation_id = ? AND state = 'waiting' LIMIT ?)",
+        (conversation_id, burst.messages),
+    ).fetchone()
+    return now if waiting >= burst.messages else now + min(burst.wait_seconds, burst.cap_seconds)
+
+
+def _conversation(connection: Connection, key: ConversationKey, now: float) -> tuple[int, int | None]:
+    row = connection.execute(
+        "SELECT id, running FROM conversations WHERE channel = ? AND chat_id = ? AND thread_id = ? AND bot = ?",
+        (key.channel, key.chat_id, key.thread_id, key.bot),
+    ).fetchone()
+    if row:
+        return row[0], row[1]
+    cursor = connection.execute(
+        "INSERT INTO conversations (channel, chat_id, thread_id, bot, created_at) VALUES (?, ?, ?, ?, ?)",
+        (key.channel, key.chat_id, key.thread_id, key.bot, now),
+    )
+    return cursor.lastrowid, None
+
+
+def _admit(
+    connection: Connection, channel: str, user_id: str, admission: Admission, now: float
+) -> tuple[int, Refusal | None, bool]:
+    """The user's row, the refusal if over a limit, and whether the user must be told of it."""
+    row = connection.execute(
+        "SELECT id, messages_arrival, tokens_arrival, told_until FROM users WHERE channel = ? AND user_id = ?",
+        (channel, user_id),
+    ).fetchone()
+    if row is None:
+        cursor = connection.execute("INSERT INTO users (channel, user_id) VALUES (?, ?)", (channel, user_id))
+        row = (cursor.lastrowid, 0.0, 0.0, 0.0)
+    user, messages_arrival, tokens_arrival, told_until = row
+    refusal = None
+    if seconds := wait(messages_arrival, now, admission.messages):
+        refusal = Refusal("messages", seconds)
+    elif admission.tokens and (seconds := wait(tokens_arrival, now, admission.tokens)):
+        refusal = Refusal("tokens", seconds)
+    if refusal is None:
+        connection.execute(
+            "UPDATE users SET messages_arrival = ? WHERE id = ?",
+            (spend(messages_arrival, now, admission.messages), user),
+        )
+        return user, None, False
+    if now < told_until:
+        return user, refusal, False
+    connection.execute("UPDATE users SET told_until = ? WHERE id = ?", (now + admission.notice_seconds, user))
+    return user, refusal, True
+
+
+def _tell(
+    connection: Connection, conversation_id: int, message_id: int, channel: str, address: str, text: str, now: float
+) -> None:
+    """A notice is a turn of its own that no engine sees."""
+    turn_id = connection.execute(
+        "INSERT INTO turns (conversation_id, state, attempt, lease_until, started_at, committed_at, kind, text, reason)"
+        " VALUES (?, 'done', 1, 0, ?, ?, ?, ?, 'throttled')",
+        (conversation_id, now, now, ReplyKind.NOTICE, text),
+    ).lastrowid
+    connection.execute("UPDATE messages SET turn_id = ? WHERE id = ?", (turn_id, message_id))
+    queue_parts(connection, turn_id, conversation_id, channel, address, ReplyKind.NOTICE, [text], "", now)
+
+
+def queue_parts(
+    connection: Connection,
+    turn_id: int,
+    conversation_id: int,
+    channel: str,
+    address: str,
+    kind: ReplyKind,
+    parts: Sequence[str],
+    reference: str,
+    now: float,
+) -> None:
+    connection.executemany(
+        "INSERT INTO deliveries (turn_id, conversation_id, channel, part, parts, text, kind, address, state, reference, due_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?)",
+        [
+            (
+                turn_id,
+                conversation_id,
+                channel,
+                index,
+                len(parts),
+                text,
+                kind,
+                address,
+                reference if index == 1 else "",
+                now,
+            )
+            for index, text in enumerate(parts, 1)
+        ],
+    )
+
+
+def write_audit(connection: Connection, entry: AuditEntry, now: float) -> None:
+    connection.execute(
+        "INSERT INTO audit (at, action, subject, detail) VALUES (?, ?, ?, ?)",
+        (now, entry.action, entry.subject, entry.detail),
+    )

@@ -1,0 +1,136 @@
+"""The schema as append-only migrations: a migration that has been released is never changed, only followed by another.
+
+Hot indexes are partial, so that their size follows the work in hand and not the messages stored.
+"""
+
+from __future__ import annotations
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+FIRST = """
+CREATE TABLE conversations (
+    id INTEGER PRIMARY KEY,
+    channel TEXT NOT NULL,
+    bot TEXT NOT NULL,
+    chat_id TEXT NOT NULL,
+    thread_id TEXT NOT NULL,
+    language TEXT NOT NULL DEFAULT '',
+    running INTEGER,                          -- the turn being answered: at most one
+    history_from INTEGER NOT NULL DEFAULT 0,  -- the prompt starts at this history entry
+    prompt_tokens INTEGER NOT NULL DEFAULT 0, -- exact prompt + reply of the last turn
+    created_at REAL NOT NULL,
+    UNIQUE (channel, chat_id, thread_id, bot)
+);
+CREATE TABLE users (
+    id INTEGER PRIMARY KEY,
+    channel TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    served_at REAL NOT NULL DEFAULT 0,
+    messages_arrival REAL NOT NULL DEFAULT 0, -- GCRA, see core/throttle.py
+    tokens_arrival REAL NOT NULL DEFAULT 0,
+    told_until REAL NOT NULL DEFAULT 0,       -- a throttled user hears of it once until then
+    UNIQUE (channel, user_id)
+);
+CREATE TABLE messages (
+    id INTEGER PRIMARY KEY,
+    channel TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    user INTEGER NOT NULL REFERENCES users (id),
+    text TEXT NOT NULL,
+    language TEXT NOT NULL,
+    address TEXT NOT NULL,
+    sent_at REAL NOT NULL,
+    accepted_at REAL NOT NULL,
+    state TEXT NOT NULL,
+    turn_id INTEGER,
+    UNIQUE (channel, event_id)
+);
+CREATE INDEX messages_conversation ON messages (conversation_id, id);
+CREATE INDEX messages_waiting ON messages (conversation_id, id) WHERE state = 'waiting';
+CREATE INDEX messages_turn ON messages (turn_id) WHERE turn_id IS NOT NULL;
+-- One row per conversation that has something to answer and no running turn: what `claim` looks at.
+CREATE TABLE inbox (
+    conversation_id INTEGER PRIMARY KEY REFERENCES conversations (id),
+    user INTEGER NOT NULL REFERENCES users (id),
+    served_at REAL NOT NULL,
+    message_id INTEGER NOT NULL,
+    turn_id INTEGER,                          -- a turn handed back, to be gone on with
+    first_at REAL NOT NULL,
+    ready_at REAL NOT NULL
+);
+CREATE INDEX inbox_order ON inbox (served_at, message_id);
+CREATE INDEX inbox_user ON inbox (user);
+CREATE INDEX inbox_ready ON inbox (ready_at);
+CREATE TABLE turns (
+    id INTEGER PRIMARY KEY,
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    state TEXT NOT NULL,                      -- waiting (handed back), running, done
+    attempt INTEGER NOT NULL,
+    lease_until REAL NOT NULL,
+    reference TEXT NOT NULL DEFAULT '',       -- the platform's message that shows the preview
+    started_at REAL NOT NULL,
+    committed_at REAL,
+    kind TEXT NOT NULL DEFAULT '',
+    text TEXT NOT NULL DEFAULT '',
+    cut INTEGER NOT NULL DEFAULT 0,
+    reason TEXT NOT NULL DEFAULT '',
+    model TEXT NOT NULL DEFAULT '',
+    prompt_tokens INTEGER NOT NULL DEFAULT 0,
+    completion_tokens INTEGER NOT NULL DEFAULT 0,
+    cached_tokens INTEGER NOT NULL DEFAULT 0,
+    first_text_seconds REAL
+);
+CREATE INDEX turns_conversation ON turns (conversation_id, id);
+CREATE INDEX turns_running ON turns (lease_until) WHERE state = 'running';
+CREATE TABLE history (
+    id INTEGER PRIMARY KEY,
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    turn_id INTEGER NOT NULL,
+    role TEXT NOT NULL,
+    text TEXT NOT NULL
+);
+CREATE INDEX history_conversation ON history (conversation_id, id);
+CREATE TABLE deliveries (
+    id INTEGER PRIMARY KEY,
+    turn_id INTEGER NOT NULL REFERENCES turns (id),
+    conversation_id INTEGER NOT NULL REFERENCES conversations (id),
+    channel TEXT NOT NULL,
+    part INTEGER NOT NULL,
+    parts INTEGER NOT NULL,
+    text TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    address TEXT NOT NULL,
+    state TEXT NOT NULL,                      -- core.types.DeliveryState
+    reference TEXT NOT NULL DEFAULT '',
+    taken_by TEXT,                            -- the platform's request that pulled it
+    attempts INTEGER NOT NULL DEFAULT 0,
+    due_at REAL NOT NULL,
+    sent_at REAL,
+    reason TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX deliveries_turn ON deliveries (turn_id);
+CREATE INDEX deliveries_due ON deliveries (channel, due_at) WHERE state = 'pending';
+CREATE INDEX deliveries_open ON deliveries (conversation_id, id) WHERE state IN ('pending', 'sending');
+CREATE INDEX deliveries_failed ON deliveries (id) WHERE state IN ('failed', 'unclear');
+CREATE INDEX deliveries_taken ON deliveries (conversation_id, taken_by) WHERE taken_by IS NOT NULL;
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    action TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    detail TEXT NOT NULL
+);
+"""
+
+
+def migrations() -> Migrations:
+    """All migrations, oldest first."""
+    steps = Migrations("frontdesk")
+
+    @steps(name="0001_first")
+    def first(database: Database) -> None:
+        database.executescript(FIRST)
+
+    return steps

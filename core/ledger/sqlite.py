@@ -1,0 +1,207 @@
+"""The ledger on SQLite: WAL, synchronous=FULL, one writer with group commit, one reader; one gateway to a file.
+
+The file is locked against a second gateway, because recovery after a crash assumes that the dead process was the only
+one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from core.audit import AuditEntry
+from core.errors import ConfigError, LedgerError
+from core.ledger import Admission, Burst, Counts, inbox, outbox, turns, views
+from core.ledger.schema import migrations
+from core.ledger.writer import Connection, Reader, Writer, sqlite3
+from core.throttle import Rate
+from core.types import (
+    ConversationKey,
+    Delivery,
+    Entry,
+    HistoryEntry,
+    InboundMessage,
+    MessageState,
+    Outcome,
+    Receipt,
+    Reply,
+    Turn,
+)
+
+FOREVER = float("inf")
+
+
+class SqliteLedger:
+    """The ledger's port over one SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: Writer | None = None
+        self._reader: Reader | None = None
+        self._lock: int | None = None
+
+    async def open(self, now: float, repeatable: frozenset[str]) -> None:
+        self._lock = _lock(self._path)
+        try:
+            await self._prepare(repeatable)
+        except (sqlite3.Error, LedgerError) as error:
+            await self.close()
+            problem = f"ledger.url: {self._path} cannot be used as the ledger ({error})"
+            raise ConfigError([f"{problem}; name another file or restore a backup"]) from error
+
+    async def _prepare(self, repeatable: frozenset[str]) -> None:
+        with closing(sqlite3.connect(self._path)) as connection:
+            if _is_foreign(Database(connection)):
+                raise LedgerError("it belongs to another program")
+        with closing(self._connect()) as connection:
+            migrations().apply(Database(connection))
+        self._writer = Writer(self._connect)
+        self._reader = Reader(partial(self._connect, read_only=True))
+
+        def recover(connection: Connection) -> None:
+            turns.reclaim(connection, FOREVER)
+            outbox.recover(connection, repeatable)
+
+        await self._writer.run(recover)
+
+    async def close(self) -> None:
+        if self._writer is not None:
+            await self._writer.close()
+        if self._reader is not None:
+            await self._reader.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _connect(self, *, read_only: bool = False) -> Connection:
+        connection = sqlite3.connect(
+            self._path, isolation_level=None, check_same_thread=False, timeout=10.0, cached_statements=256
+        )
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=OFF")  # every row is written with its parent; checking costs 10 %
+        connection.execute(f"PRAGMA query_only={int(read_only)}")
+        return connection
+
+    @property
+    def _writing(self) -> Writer:
+        if self._writer is None:
+            raise LedgerError("the ledger is not open")
+        return self._writer
+
+    @property
+    def _reading(self) -> Reader:
+        if self._reader is None:
+            raise LedgerError("the ledger is not open")
+        return self._reader
+
+    async def accept(self, message: InboundMessage, admission: Admission, burst: Burst, now: float) -> Receipt:
+        return await self._writing.run(lambda c: inbox.accept(c, message, admission, burst, now))
+
+    async def claim(self, now: float, lease_seconds: float, merge_messages: int) -> Turn | None:
+        return await self._writing.run(lambda c: turns.claim(c, now, lease_seconds, merge_messages))
+
+    async def next_ready_at(self) -> float | None:
+        def read(connection: Connection) -> float | None:
+            ready_at: float | None = connection.execute("SELECT min(ready_at) FROM inbox").fetchone()[0]
+            return ready_at
+
+        return await self._reading.run(read)
+
+    async def renew(self, turns: Sequence[int], lease_until: float) -> None:
+        rows = [(lease_until, turn) for turn in turns]
+        await self._writing.run(
+            lambda c: c.executemany("UPDATE turns SET lease_until = ? WHERE id = ? AND state = 'running'", rows)
+        )
+
+    async def reclaim(self, now: float) -> int:
+        return await self._writing.run(lambda c: turns.reclaim(c, now))
+
+    async def release(self, turn: Turn, ready_at: float, *, counted: bool) -> None:
+        await self._writing.run(lambda c: turns.release(c, turn.id, turn.attempt, ready_at, counted=counted))
+
+    async def previewed(self, turn: Turn, reference: str) -> None:
+        await self._writing.run(lambda c: turns.previewed(c, turn, reference))
+
+    async def commit(self, turn: Turn, reply: Reply, parts: Sequence[str], tokens: Rate | None, now: float) -> None:
+        await self._writing.run(lambda c: turns.commit(c, turn, reply, parts, tokens, now))
+
+    async def recall(self, turn: Turn, limit: int) -> tuple[HistoryEntry, ...]:
+        return await self._reading.run(lambda c: views.recall(c, turn.conversation_id, turn.history_from, limit))
+
+    async def due(self, channel: str, now: float, limit: int) -> tuple[Delivery, ...]:
+        return await self._writing.run(lambda c: outbox.due(c, channel, now, limit))
+
+    async def next_due_at(self, channel: str) -> float | None:
+        return await self._reading.run(lambda c: outbox.next_due_at(c, channel))
+
+    async def sent(self, delivery: int, reference: str, now: float) -> None:
+        await self._writing.run(lambda c: outbox.sent(c, delivery, reference, now))
+
+    async def postpone(self, delivery: int, due_at: float, reason: str) -> None:
+        await self._writing.run(lambda c: outbox.postpone(c, delivery, due_at, reason))
+
+    async def fail(self, delivery: int, reason: str, *, unclear: bool) -> None:
+        await self._writing.run(lambda c: outbox.fail(c, delivery, reason, unclear=unclear))
+
+    async def waiting_parts(self, conversation: ConversationKey, taken_by: str) -> tuple[Delivery, ...]:
+        return await self._reading.run(lambda c: outbox.waiting_parts(c, conversation, taken_by))
+
+    async def hand_over(self, deliveries: Iterable[int], taken_by: str, now: float) -> frozenset[int]:
+        wanted = tuple(deliveries)
+        return await self._writing.run(lambda c: outbox.hand_over(c, wanted, taken_by, now))
+
+    async def outcome(self, channel: str, event_id: str) -> Outcome | None:
+        return await self._reading.run(lambda c: views.outcome(c, channel, event_id))
+
+    async def state(self, channel: str, event_id: str) -> MessageState | None:
+        return await self._reading.run(lambda c: views.state(c, channel, event_id))
+
+    async def transcript(self, conversation: ConversationKey, limit: int) -> tuple[Entry, ...]:
+        return await self._reading.run(lambda c: views.transcript(c, conversation, limit))
+
+    async def record(self, action: str, subject: str, detail: str, now: float) -> None:
+        await self._writing.run(lambda c: inbox.write_audit(c, AuditEntry(action, subject, detail), now))
+
+    async def counts(self) -> Counts:
+        return await self._reading.run(views.counts)
+
+    async def check(self) -> str:
+        try:
+            # Writes a page though the value stays the same, so that a full disk shows.
+            await self._writing.run(lambda c: c.execute("PRAGMA user_version = 1"))
+            await self._reading.run(lambda c: c.execute("SELECT 1").fetchone())
+        except LedgerError as error:
+            return str(error)
+        return ""
+
+
+def _is_foreign(database: Database) -> bool:
+    """Whether there are tables and none of our migrations; asking changes nothing."""
+    tables = set(database.table_names()) - {Migrations.migrations_table}
+    return bool(tables) and not migrations().applied(database)
+
+
+def _lock(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            [f"ledger.url: {path} cannot be created ({error.strerror}); name a folder you may write to"]
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise ConfigError(
+            [f"ledger.url: another Frontdesk is running on {path}; stop it or name another file"]
+        ) from error
+    return descriptor

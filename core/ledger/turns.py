@@ -1,0 +1,186 @@
+"""A turn in SQL: claim, hand back, show, commit. Each function runs inside the writer's transaction.
+
+A conversation has at most one running turn; every change to it names the attempt it belongs to, so that a worker
+whose lease ran out can change nothing any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import orjson
+
+from core.audit import reply_entry
+from core.errors import TurnLost
+from core.ledger.inbox import ADD_TO_INBOX, queue_parts, write_audit
+from core.ledger.writer import Connection
+from core.throttle import Rate, spend
+from core.types import ConversationKey, JsonObject, Reply, ReplyKind, StoredMessage, Turn
+
+
+def claim(connection: Connection, now: float, lease_seconds: float, merge_messages: int) -> Turn | None:
+    row = connection.execute(
+        "SELECT conversation_id, user, turn_id FROM inbox INDEXED BY inbox_order WHERE ready_at <= ?"
+        " ORDER BY served_at, message_id LIMIT 1",
+        (now,),
+    ).fetchone()
+    if row is None:
+        return None
+    conversation_id, user, turn_id = row
+    lease = now + lease_seconds
+    if turn_id is None:
+        turn_id = connection.execute(
+            "INSERT INTO turns (conversation_id, state, attempt, lease_until, started_at) VALUES (?, 'running', 1, ?, ?)",
+            (conversation_id, lease, now),
+        ).lastrowid
+    else:
+        connection.execute(
+            "UPDATE turns SET state = 'running', attempt = attempt + 1, lease_until = ? WHERE id = ?", (lease, turn_id)
+        )
+    connection.execute(
+        "UPDATE messages SET state = 'running', turn_id = ? WHERE id IN (SELECT id FROM messages"
+        " WHERE conversation_id = ? AND state = 'waiting' ORDER BY id LIMIT ?)",
+        (turn_id, conversation_id, merge_messages),
+    )
+    connection.execute("UPDATE conversations SET running = ? WHERE id = ?", (turn_id, conversation_id))
+    connection.execute("DELETE FROM inbox WHERE conversation_id = ?", (conversation_id,))
+    connection.execute("UPDATE users SET served_at = ? WHERE id = ?", (now, user))
+    connection.execute("UPDATE inbox SET served_at = ? WHERE user = ?", (now, user))
+    return _turn(connection, turn_id)
+
+
+def _turn(connection: Connection, turn_id: int) -> Turn:
+    row = connection.execute(
+        "SELECT t.conversation_id, c.channel, c.bot, c.chat_id, c.thread_id, c.language, t.attempt, t.reference,"
+        " c.history_from, c.prompt_tokens FROM turns t JOIN conversations c ON c.id = t.conversation_id WHERE t.id = ?",
+        (turn_id,),
+    ).fetchone()
+    messages = connection.execute(
+        "SELECT m.id, u.user_id, m.text, m.address, m.language, m.accepted_at FROM messages m"
+        " JOIN users u ON u.id = m.user WHERE m.turn_id = ? ORDER BY m.id",
+        (turn_id,),
+    ).fetchall()
+    return Turn(
+        id=turn_id,
+        conversation_id=row[0],
+        conversation=ConversationKey(row[1], row[2], row[3], row[4]),
+        messages=tuple(StoredMessage(m[0], m[1], m[2], json_object(m[3]), m[4], m[5]) for m in messages),
+        language=row[5],
+        attempt=row[6],
+        reference=row[7],
+        history_from=row[8],
+        prompt_tokens=row[9],
+    )
+
+
+def json_object(text: str) -> JsonObject:
+    value = orjson.loads(text)
+    return value if isinstance(value, dict) else {}
+
+
+def release(connection: Connection, turn_id: int, attempt: int | None, ready_at: float, *, counted: bool) -> bool:
+    """Hand a turn back; False if it was not running any more (or is on another attempt)."""
+    changed = connection.execute(
+        "UPDATE turns SET state = 'waiting', attempt = attempt - ? WHERE id = ? AND state = 'running'"
+        " AND (? IS NULL OR attempt = ?)",
+        (0 if counted else 1, turn_id, attempt, attempt),
+    ).rowcount
+    if not changed:
+        return False
+    # Waiting again, as every other message of the inbox: counted as such, and bounded anew by the next claim.
+    conversation_id, message_id, user = connection.execute(
+        "SELECT m.conversation_id, m.id, m.user FROM messages m WHERE m.turn_id = ? ORDER BY m.id LIMIT 1", (turn_id,)
+    ).fetchone()
+    connection.execute("UPDATE messages SET state = 'waiting', turn_id = NULL WHERE turn_id = ?", (turn_id,))
+    connection.execute("UPDATE conversations SET running = NULL WHERE id = ?", (conversation_id,))
+    row = (conversation_id, user, user, message_id, turn_id, ready_at, ready_at)
+    connection.execute(ADD_TO_INBOX, (*row, ready_at, 0.0))
+    return True
+
+
+def reclaim(connection: Connection, lease_before: float) -> int:
+    rows = connection.execute(
+        "SELECT id FROM turns WHERE state = 'running' AND lease_until < ?", (lease_before,)
+    ).fetchall()
+    return sum(release(connection, turn_id, None, 0.0, counted=True) for (turn_id,) in rows)
+
+
+def previewed(connection: Connection, turn: Turn, reference: str) -> None:
+    changed = connection.execute(
+        "UPDATE turns SET reference = ? WHERE id = ? AND state = 'running' AND attempt = ?",
+        (reference, turn.id, turn.attempt),
+    ).rowcount
+    if not changed:
+        raise TurnLost(f"turn {turn.id}, attempt {turn.attempt}, is not ours any more")
+
+
+def commit(
+    connection: Connection, turn: Turn, reply: Reply, parts: Sequence[str], tokens: Rate | None, now: float
+) -> None:
+    reference = _close_turn(connection, turn, reply, now)
+    connection.execute("UPDATE messages SET state = 'answered' WHERE turn_id = ?", (turn.id,))
+    if reply.kind is ReplyKind.ANSWER:
+        connection.executemany(
+            "INSERT INTO history (conversation_id, turn_id, role, text) VALUES (?, ?, ?, ?)",
+            [
+                (turn.conversation_id, turn.id, "user", reply.user_text),
+                (turn.conversation_id, turn.id, "assistant", reply.model_text),
+            ],
+        )
+        connection.execute(
+            "UPDATE conversations SET running = NULL, language = ?, history_from = ?, prompt_tokens = ? WHERE id = ?",
+            (reply.language, reply.history_from, reply.usage.total, turn.conversation_id),
+        )
+    else:
+        connection.execute("UPDATE conversations SET running = NULL WHERE id = ?", (turn.conversation_id,))
+    address = orjson.dumps(turn.address).decode()
+    queue_parts(
+        connection,
+        turn.id,
+        turn.conversation_id,
+        turn.conversation.channel,
+        address,
+        reply.kind,
+        parts,
+        reference,
+        now,
+    )
+    user, arrival = connection.execute(
+        "SELECT id, tokens_arrival FROM users WHERE channel = ? AND user_id = ?",
+        (turn.conversation.channel, turn.user_id),
+    ).fetchone()
+    if tokens and reply.usage.total:
+        connection.execute(
+            "UPDATE users SET tokens_arrival = ? WHERE id = ?", (spend(arrival, now, tokens, reply.usage.total), user)
+        )
+    write_audit(connection, reply_entry(turn, reply), now)
+    _queue_next(connection, turn.conversation_id, now)
+
+
+def _close_turn(connection: Connection, turn: Turn, reply: Reply, now: float) -> str:
+    """Returns the reference of the preview, which may be recorded though the caller's copy of the turn is older."""
+    usage = reply.usage
+    rows = connection.execute(
+        "UPDATE turns SET state = 'done', committed_at = ?, kind = ?, text = ?, cut = ?, reason = ?, model = ?,"
+        " prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, first_text_seconds = ?,"
+        " reference = coalesce(nullif(?, ''), reference) WHERE id = ? AND state = 'running' AND attempt = ?"
+        " RETURNING reference",
+        (now, reply.kind, reply.text, reply.cut, reply.reason, reply.model)
+        + (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, reply.first_text_seconds, turn.reference)
+        + (turn.id, turn.attempt),
+    ).fetchall()
+    if not rows:
+        raise TurnLost(f"turn {turn.id}, attempt {turn.attempt}, is not ours any more")
+    reference: str = rows[0][0]
+    return reference
+
+
+def _queue_next(connection: Connection, conversation_id: int, now: float) -> None:
+    """What was written while the turn ran is next; it has waited long enough for its burst."""
+    row = connection.execute(
+        "SELECT id, user FROM messages WHERE conversation_id = ? AND state = 'waiting' ORDER BY id LIMIT 1",
+        (conversation_id,),
+    ).fetchone()
+    if row:
+        message_id, user = row
+        connection.execute(ADD_TO_INBOX, (conversation_id, user, user, message_id, None, now, now, now, 0.0))

@@ -1,0 +1,117 @@
+"""Carries committed replies to one platform: parts in order, conversations side by side, every ending recorded.
+
+One outbox per channel, so that a slow platform holds up no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from core.channel import Channel
+from core.errors import DeliveryError, LedgerError
+from core.ledger import Ledger
+from core.metrics import Metrics
+from core.types import Delivery
+
+PAUSE_CEILING = 60.0  # seconds between two tries of a part
+ATTEMPTS = 40  # about half an hour of a platform that refuses
+
+
+class Outbox:
+    """The worker of one channel."""
+
+    def __init__(self, channel: Channel, ledger: Ledger, metrics: Metrics, clock: Callable[[], float]) -> None:
+        self._channel = channel
+        self._ledger = ledger
+        self._metrics = metrics
+        self._clock = clock
+        self._wake = asyncio.Event()
+        self._ending = False
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._log = structlog.get_logger().bind(channel=channel.name)
+
+    def wake(self) -> None:
+        """Something may be due."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Deliver until `stop`; then finish what is under way."""
+        while not self._ending:
+            self._wake.clear()
+            try:
+                await self._round()
+            except LedgerError as error:
+                self._log.error("outbox_waits_for_ledger", reason=str(error))
+                await self._sleep(1.0)
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+
+    def stop(self) -> None:
+        """Take up nothing more."""
+        self._ending = True
+        self._wake.set()
+
+    async def _round(self) -> None:
+        name, traits = self._channel.name, self._channel.traits
+        room = traits.parallel - len(self._under_way)
+        if traits.pull or room <= 0:
+            await self._wake.wait()
+            return
+        deliveries = await self._ledger.due(name, self._clock(), room)
+        for delivery in deliveries:
+            task = asyncio.create_task(self._carry(delivery))
+            self._under_way.add(task)
+            task.add_done_callback(self._done)
+        if not deliveries:
+            due_at = await self._ledger.next_due_at(name)
+            await self._sleep(None if due_at is None else max(0.0, due_at - self._clock()))
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        self._wake.set()
+
+    async def _sleep(self, seconds: float | None) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _carry(self, delivery: Delivery) -> None:
+        try:
+            await self._deliver(delivery)
+        except LedgerError as error:
+            # It stays "sending": the next start decides whether it may go again.
+            self._log.error("delivery_not_recorded", delivery=delivery.id, reason=str(error))
+        except Exception:
+            self._log.exception("delivery_crashed", delivery=delivery.id)
+            await self._ledger.fail(delivery.id, "a bug in the channel; see the log", unclear=True)
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        log = self._log.bind(delivery=delivery.id, turn=delivery.turn_id, part=delivery.part)
+        started = self._clock()
+        try:
+            reference = await self._channel.deliver(delivery)
+        except DeliveryError as error:
+            await self._refused(delivery, error)
+            return
+        await self._ledger.sent(delivery.id, reference, self._clock())
+        self._metrics.sent.labels(self._channel.name).inc()
+        log.info("delivered", kind=delivery.kind.value, ms=round((self._clock() - started) * 1000))
+
+    async def _refused(self, delivery: Delivery, error: DeliveryError) -> None:
+        attempts = delivery.attempts + 1
+        again = error.retryable and not error.unclear and attempts < ATTEMPTS
+        self._log.warning(
+            "delivery_refused", delivery=delivery.id, reason=error.reason, again=again, unclear=error.unclear
+        )
+        if again:
+            pause = (
+                error.retry_after if error.retry_after is not None else min(PAUSE_CEILING, 2.0 ** min(attempts, 10) / 2)
+            )
+            await self._ledger.postpone(delivery.id, self._clock() + pause, error.reason)
+        else:
+            await self._ledger.fail(delivery.id, error.reason, unclear=error.unclear)
+            self._metrics.failed.labels(self._channel.name).inc()

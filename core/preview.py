@@ -1,0 +1,89 @@
+"""Shows one growing reply at the channel's pace: the newest text only, never twice the same, silent after the first
+refusal.
+
+A preview is lossy and never the record. But the platform's message it made is: its reference is on disk before the
+reply is committed, so that the final text lands in that same message, after a crash too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from core.channel import Channel
+from core.errors import DeliveryError, LedgerError
+from core.ledger import Ledger
+from core.types import Draft, Turn
+
+
+class Preview:
+    """The preview of one turn. `show` is cheap and never waits; `finish` returns the reference of what is shown."""
+
+    def __init__(self, channel: Channel, ledger: Ledger, turn: Turn, clock: Callable[[], float]) -> None:
+        self._channel = channel
+        self._ledger = ledger
+        self._turn = turn
+        self._clock = clock
+        self._text = ""
+        self._changed = asyncio.Event()
+        self._ending = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._log = structlog.get_logger().bind(channel=channel.name, turn=turn.id)
+        self.reference = turn.reference
+        self.shown = False  # this attempt's text has been seen by the user
+
+    def show(self, text: str) -> None:
+        """The whole visible text so far."""
+        self._text = text
+        if self._channel.traits.preview_seconds is None or self._ending.is_set():
+            return
+        self._changed.set()
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+
+    async def finish(self) -> str:
+        """Stop showing; a preview on its way is waited for, since its reference counts."""
+        self._ending.set()
+        self._changed.set()
+        if self._task is not None:
+            await self._task
+        return self.reference
+
+    async def _run(self) -> None:
+        last_text = ""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            if self._ending.is_set():
+                return
+            text = self._text
+            if text == last_text:
+                continue
+            started = self._clock()
+            draft = Draft(self._turn.id, self._turn.conversation, self._turn.address, text, self.reference)
+            try:
+                reference = await self._channel.preview(draft)
+                if reference is not None:
+                    self.shown = True
+                    await self._record(reference)
+            except (DeliveryError, LedgerError) as error:
+                self._log.info("preview_stopped", reason=str(error))
+                return
+            last_text = text
+            await self._pause(started)
+
+    async def _record(self, reference: str) -> None:
+        if reference != self.reference:
+            self.reference = reference
+            await self._ledger.previewed(self._turn, reference)
+
+    async def _pause(self, started: float) -> None:
+        pace = self._channel.traits.preview_seconds or 0.0
+        remaining = started + pace - self._clock()
+        if remaining > 0:
+            try:
+                await asyncio.wait_for(self._ending.wait(), remaining)
+            except TimeoutError:
+                return

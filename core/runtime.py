@@ -1,0 +1,192 @@
+"""The workers between inbox and outbox: every claimed turn is committed or handed back, at start, in work and at the
+end.
+
+Turns are claimed only while the engine is ready, so that messages wait in the inbox, on disk, and not in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from core.channel import Channel
+from core.config import DialogueSettings
+from core.dialogue import Dialogue
+from core.engine import Engine
+from core.errors import EngineUnavailable, LedgerError, TurnLost
+from core.gateway import Bell
+from core.ledger import Ledger
+from core.metrics import Metrics
+from core.outbox import Outbox
+from core.types import Reply, Turn
+
+RETRY_SECONDS = 1.0  # after the engine went away under a turn, times the attempt
+
+
+class Runtime:
+    """Starts, feeds and drains the workers."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        engine: Engine,
+        dialogue: Dialogue,
+        channels: Mapping[str, Channel],
+        settings: DialogueSettings,
+        concurrency: int,
+        metrics: Metrics,
+        bell: Bell,
+        clock: Callable[[], float],
+    ) -> None:
+        self._ledger = ledger
+        self._engine = engine
+        self._dialogue = dialogue
+        self._channels = channels
+        self._settings = settings
+        self._slots = asyncio.Semaphore(concurrency)
+        self._metrics = metrics
+        self._bell = bell
+        self._clock = clock
+        self._outboxes = {name: Outbox(channel, ledger, metrics, clock) for name, channel in channels.items()}
+        self._turns: dict[int, asyncio.Task[None]] = {}
+        self._workers: list[asyncio.Task[None]] = []
+        self._senders: list[asyncio.Task[None]] = []
+        self._inbox = asyncio.Event()
+        self._log = structlog.get_logger()
+
+    def wake(self, channel: str) -> None:
+        """A message was accepted on this channel (or its notice queued)."""
+        self._inbox.set()
+        self._outboxes[channel].wake()
+
+    def start(self) -> None:
+        self._senders = [asyncio.create_task(outbox.run()) for outbox in self._outboxes.values()]
+        self._workers = [asyncio.create_task(self._claim_turns()), asyncio.create_task(self._keep_leases())]
+
+    async def drain(self, seconds: float) -> None:
+        """Claim nothing more, give running turns and deliveries `seconds`, hand the rest back."""
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        running = list(self._turns.values())
+        if running:
+            self._log.info("draining", turns=len(running))
+            _, late = await asyncio.wait(running, timeout=seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for outbox in self._outboxes.values():
+            outbox.stop()
+        if self._senders:
+            _, late = await asyncio.wait(self._senders, timeout=seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _claim_turns(self) -> None:
+        while True:
+            await self._slots.acquire()
+            try:
+                turn = await self._next_turn()
+            except BaseException:
+                self._slots.release()
+                raise
+            task = asyncio.create_task(self._run(turn))
+            self._turns[turn.id] = task
+            task.add_done_callback(lambda _, turn_id=turn.id: self._turn_ended(turn_id))
+
+    def _turn_ended(self, turn_id: int) -> None:
+        del self._turns[turn_id]
+        self._slots.release()
+
+    async def _next_turn(self) -> Turn:
+        while True:
+            self._inbox.clear()
+            try:
+                await self._engine.wait_ready()
+                turn = await self._ledger.claim(
+                    self._clock(), self._settings.lease_seconds, self._settings.merge_messages
+                )
+                if turn is not None:
+                    return turn
+                ready_at = await self._ledger.next_ready_at()
+            except (LedgerError, EngineUnavailable) as error:
+                self._log.error("claim_waits", reason=str(error))
+                ready_at = self._clock() + 1.0
+            await self._sleep(None if ready_at is None else max(0.0, ready_at - self._clock()))
+
+    async def _sleep(self, seconds: float | None) -> None:
+        try:
+            await asyncio.wait_for(self._inbox.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _run(self, turn: Turn) -> None:
+        log = self._log.bind(turn=turn.id, conversation=turn.conversation_id, channel=turn.conversation.channel)
+        try:
+            await self._answer(turn, log)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._hand_back(turn, 0.0, counted=False))
+            log.info("turn_handed_back", reason="shutdown")
+            raise
+        except TurnLost:
+            log.warning("turn_lost", attempt=turn.attempt)
+        except EngineUnavailable as error:
+            log.warning("turn_waits_for_engine", attempt=turn.attempt, reason=str(error))
+            await self._hand_back(turn, RETRY_SECONDS * turn.attempt, counted=True)
+        except LedgerError as error:
+            log.error("turn_not_committed", reason=str(error))  # its lease runs out, and it is claimed again
+        except Exception:
+            log.exception("turn_crashed", attempt=turn.attempt)
+            await self._hand_back(turn, RETRY_SECONDS * turn.attempt, counted=True)
+
+    async def _answer(self, turn: Turn, log: structlog.stdlib.BoundLogger) -> None:
+        channel = self._channels.get(turn.conversation.channel)
+        if channel is None:  # switched off since the message came; it waits for the channel to be on again
+            await self._hand_back(turn, 60.0, counted=False)
+            return
+        if turn.attempt > self._settings.attempts:
+            reply = await self._dialogue.apologise(turn, channel, "attempts")
+        else:
+            reply = await self._dialogue.answer(turn, channel)
+        self._measure(turn, reply)
+        self._outboxes[channel.name].wake()
+        self._bell.ring(turn.conversation)
+        log.info(
+            "answered",
+            kind=reply.kind.value,
+            messages=len(turn.messages),
+            reason=reply.reason,
+            prompt_tokens=reply.usage.prompt_tokens,
+            cached_tokens=reply.usage.cached_tokens,
+            completion_tokens=reply.usage.completion_tokens,
+            ms=round((self._clock() - turn.messages[0].accepted_at) * 1000),
+        )
+
+    def _measure(self, turn: Turn, reply: Reply) -> None:
+        self._metrics.answered.labels(turn.conversation.channel, reply.kind.value).inc()
+        self._metrics.reply.observe(self._clock() - turn.messages[0].accepted_at)
+        if reply.first_text_seconds is not None:
+            self._metrics.first_text.observe(reply.first_text_seconds)
+
+    async def _hand_back(self, turn: Turn, seconds: float, *, counted: bool) -> None:
+        try:
+            await self._ledger.release(turn, self._clock() + seconds, counted=counted)
+        except LedgerError as error:
+            self._log.error("turn_not_handed_back", turn=turn.id, reason=str(error))  # its lease runs out
+        self._inbox.set()
+
+    async def _keep_leases(self) -> None:
+        """Renew what runs; take back what nobody renews."""
+        while True:
+            await asyncio.sleep(self._settings.lease_seconds / 3)
+            try:
+                if self._turns:
+                    await self._ledger.renew(list(self._turns), self._clock() + self._settings.lease_seconds)
+                if await self._ledger.reclaim(self._clock()):
+                    self._inbox.set()
+            except LedgerError as error:
+                self._log.error("leases_not_renewed", reason=str(error))

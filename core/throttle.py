@@ -1,0 +1,59 @@
+"""GCRA, the one rule of admission: a steady rate with a burst, in one number per key ("theoretical arrival time").
+
+The persistent limits of a user live in the ledger, decided in the transaction that accepts the message; the limit per
+IP address is abuse protection and lives in memory, bounded.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`interval` seconds for one unit in the long run; `burst` units may come at once."""
+
+    interval: float
+    burst: float
+
+    @classmethod
+    def per_minute(cls, units: float, burst: float) -> Rate:
+        return cls(60.0 / units, burst)
+
+    @classmethod
+    def per_day(cls, units: float) -> Rate:
+        """A day's budget that may be spent at once and grows back evenly."""
+        return cls(86_400.0 / units, units)
+
+
+def spend(arrival: float, now: float, rate: Rate, units: float = 1.0) -> float:
+    """The new arrival time after taking `units`, whether or not they were allowed."""
+    return max(arrival, now) + units * rate.interval
+
+
+def wait(arrival: float, now: float, rate: Rate, units: float = 1.0) -> float:
+    """Seconds until `units` would be admitted; 0.0 if they are admitted now."""
+    # Times near the epoch's 1.8e9 have a resolution of 2e-7 s, so less than a microsecond is rounding.
+    excess = spend(arrival, now, rate, units) - now - rate.burst * rate.interval
+    return excess if excess > 1e-6 else 0.0
+
+
+class IpThrottle:
+    """A limit per IP address, remembered for the `capacity` most recent addresses."""
+
+    def __init__(self, rate_per_minute: float, *, capacity: int = 10_000) -> None:
+        self._rate = Rate.per_minute(rate_per_minute, max(1.0, rate_per_minute))
+        self._capacity = capacity
+        self._arrivals: OrderedDict[str, float] = OrderedDict()
+
+    def admit(self, ip: str, now: float) -> float:
+        """0.0 when the request is admitted (and counted), else the seconds to wait."""
+        arrival = self._arrivals.get(ip, 0.0)
+        seconds = wait(arrival, now, self._rate)
+        if seconds == 0.0:
+            self._arrivals[ip] = spend(arrival, now, self._rate)
+            self._arrivals.move_to_end(ip)
+            if len(self._arrivals) > self._capacity:
+                self._arrivals.popitem(last=False)
+        return seconds

@@ -1,0 +1,258 @@
+"""Frontdesk's way in: reads the settings, builds the objects top to bottom and runs them; it alone names concrete classes.
+
+    python main.py [run|check|chat|bench] [--config FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from bots.bot import load_all
+from commands import ChannelPlan, Plan, Ready
+from commands.run import show
+from core import logs, vllm_plan
+from core.channel import Channel
+from core.client import OpenAIEngine
+from core.config import ChannelSettings, Environment, Settings, load, section
+from core.dialogue import Dialogue
+from core.errors import ConfigError
+from core.gateway import Bell, House
+from core.http import application
+from core.ledger.sqlite import SqliteLedger
+from core.machine import look
+from core.metrics import Metrics
+from core.runtime import Runtime
+from core.throttle import Rate
+from core.vllm import VllmServer, server_command, socket_folder
+
+HOME = Path(__file__).resolve().parent
+COMMANDS = ("run", "check", "chat", "bench")
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="main.py", description="A self-hosted customer-service bot.")
+    parser.add_argument("command", nargs="?", default="run", choices=COMMANDS, help="default: run")
+    parser.add_argument("--config", type=Path, help="the settings file (default: FRONTDESK_CONFIG, else config.toml)")
+    known, rest = parser.parse_known_args(arguments)
+    if rest and known.command == "run":
+        parser.error(f"unknown argument {rest[0]}")
+    config = known.config or Path(os.environ.get("FRONTDESK_CONFIG") or HOME / "config.toml")
+    try:
+        plan = read(config.resolve(), tuple(rest))
+        logs.configure(plan.settings.log)
+        if known.command == "run":
+            return asyncio.run(run(plan))
+        command = importlib.import_module(f"commands.{known.command}")
+        status: int = asyncio.run(command.run(plan, serve))
+        return status
+    except ConfigError as error:
+        print(f"Frontdesk cannot start; please mend this in {config.name}, .env or bots/:", file=sys.stderr)
+        for problem in error.problems:
+            print(f"  - {problem}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def read(config: Path, arguments: tuple[str, ...]) -> Plan:
+    """Read settings, bots and channel sections. Raises ConfigError with every mistake in all of them."""
+    environment = Environment(config.parent / ".env", os.environ)
+    settings = load(config, environment)
+    problems: list[str] = []
+    bots = {}
+    try:
+        bots = load_all(HOME / "bots")
+    except ConfigError as error:
+        problems += error.problems
+    kinds = sorted(path.parent.name for path in (HOME / "adapters").glob("*/settings.py"))
+    tables = {kind: settings.channels.get(kind, {}) for kind in kinds if kind != "api"} | settings.channels
+    planned = []
+    for name, table in (*tables.items(), ("api", settings.api)):
+        try:
+            planned.append(_plan_channel(name, table, kinds, environment))
+        except ConfigError as error:
+            problems += error.problems
+    problems += [
+        f"channels.{channel.name}.bot: no bot {channel.settings.bot!r} in bots/; there are {', '.join(bots)}"
+        for channel in planned
+        if bots and channel.on and channel.settings.bot not in bots
+    ]
+    if problems:
+        raise ConfigError(problems)
+    build = partial(_build_channel, public_url=settings.server.public_url)
+    return Plan(HOME, config, arguments, settings, environment, bots, tuple(planned), build)
+
+
+def _plan_channel(name: str, table: dict[str, object], kinds: Sequence[str], environment: Environment) -> ChannelPlan:
+    path = "api" if name == "api" else f"channels.{name}"
+    kind = str(table.get("kind") or name)
+    if kind not in kinds or (kind == "api") != (name == "api"):
+        raise ConfigError([f'{path}: no channel of kind {kind!r}; set kind to one of {", ".join(kinds)}'])
+    model: type[ChannelSettings] = importlib.import_module(f"adapters.{kind}.settings").Settings
+    settings = section(path, model, table, environment)
+    missing = tuple(settings.missing())
+    if settings.enabled is True and missing:
+        raise ConfigError([f"{path}: it is switched on, but {variable} is not set" for variable in missing])
+    return ChannelPlan(name, kind, settings, missing, switched_off=settings.enabled is False)
+
+
+def _build_channel(planned: ChannelPlan, *, public_url: str) -> Channel:
+    module = importlib.import_module(f"adapters.{planned.kind}.channel")
+    channel: Channel = module.build(planned.name, planned.settings, public_url=public_url)
+    return channel
+
+
+async def run(plan: Plan) -> int:
+    """Serve until SIGTERM or Ctrl-C, then drain."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await serve(plan, stop, partial(show, plan))
+    return 0
+
+
+async def serve(plan: Plan, stop: asyncio.Event, ready: Ready) -> None:
+    """Build the house, call `ready` with its address once it accepts, run until `stop`, drain."""
+    settings, clock = plan.settings, time.time
+    log = structlog.get_logger()
+    metrics, bell = Metrics(), Bell()
+    channels = {planned.name: plan.build(planned) for planned in plan.channels if planned.on}
+    async with AsyncExitStack() as stack:
+        ledger = SqliteLedger(plan.ledger_path)
+        stack.push_async_callback(ledger.close)
+        repeatable = frozenset(name for name, channel in channels.items() if channel.traits.repeatable)
+        await ledger.open(clock(), repeatable)
+        engine, supervisor = _engine(plan)
+        stack.push_async_callback(engine.close)
+        throttle = settings.throttle
+        tokens = Rate.per_day(throttle.tokens_per_day) if throttle.tokens_per_day else None
+        dialogue = Dialogue(engine, ledger, plan.bots, settings.dialogue, tokens, clock)
+        runtime = Runtime(
+            ledger=ledger,
+            engine=engine,
+            dialogue=dialogue,
+            channels=channels,
+            settings=settings.dialogue,
+            concurrency=settings.engine.max_concurrency,
+            metrics=metrics,
+            bell=bell,
+            clock=clock,
+        )
+        house = House(
+            ledger=ledger,
+            engine=engine,
+            dialogue=dialogue,
+            bots=plan.bots,
+            throttle=throttle,
+            settings=settings.dialogue,
+            trusted_proxies=settings.server.trusted_proxies,
+            metrics=metrics,
+            wake=runtime.wake,
+            bell=bell,
+            clock=clock,
+        )
+        routes = {name: tuple(channel.routes(house)) for name, channel in channels.items()}
+        app = application(
+            routes=routes,
+            off={planned.name: _off(planned) for planned in plan.channels if not planned.on},
+            ledger=ledger,
+            engine=engine,
+            metrics=metrics,
+            body_limit=settings.server.body_limit_kib * 1024,
+            clock=clock,
+        )
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        site = await _listen(runner, settings)
+        runtime.start()
+        paths = {name: tuple(dict.fromkeys(route.path for route in own)) for name, own in routes.items()}
+        ready(_address(runner, settings), paths)
+        log.info("accepting", address=_address(runner, settings))
+        if supervisor is not None:
+            supervising = asyncio.create_task(supervisor.run())
+            stack.push_async_callback(_ended, supervising)
+            stack.push_async_callback(supervisor.stop)
+        for channel in channels.values():
+            stack.push_async_callback(channel.close)
+            await channel.start()
+        await stop.wait()
+        log.info("stopping")
+        await site.stop()
+        await runtime.drain(settings.server.drain_seconds)
+    log.info("stopped")
+
+
+def _engine(plan: Plan) -> tuple[OpenAIEngine, VllmServer | None]:
+    settings = plan.settings.engine
+    waits = {
+        "connect_seconds": settings.connect_seconds,
+        "first_token_seconds": settings.first_token_seconds,
+        "silence_seconds": settings.silence_seconds,
+    }
+    if settings.mode == "remote":
+        model = "" if settings.model == "auto" else settings.model
+        return OpenAIEngine(settings.base_url, model=model, api_key=settings.api_key, **waits), None
+    python = plan.home / ".venv-engine" / "bin" / "python"
+    if not python.exists():
+        raise ConfigError(['engine.mode: "vllm" needs the engine\'s environment; run `make setup`, or use mode "remote"'])
+    machine = look()
+    source = vllm_plan.choose(settings.model, machine, plan.home / "var" / "models")
+    model = vllm_plan.read_model(source, _hub(plan.environment))
+    decided = vllm_plan.plan(settings, machine, model)
+    log = structlog.get_logger()
+    server = VllmServer(
+        decided.label,
+        partial(server_command, python, decided),
+        environment={**os.environ, **decided.environment},
+        on_log=lambda line: log.info("engine_says", line=line),
+        on_state=lambda state, detail: log.info("engine_state", state=state.value, detail=detail),
+    )
+    engine = OpenAIEngine("http://engine/v1", uds=server.socket, supervisor=server, **waits)
+    return engine, server
+
+
+def _hub(environment: Mapping[str, str]) -> Path:
+    """Where huggingface_hub keeps what it downloads."""
+    home = Path(environment.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    return Path(environment["HF_HUB_CACHE"]) if "HF_HUB_CACHE" in environment else home / "hub"
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> web.TCPSite:
+    site = web.TCPSite(runner, settings.server.host, settings.server.port, backlog=1024)
+    try:
+        await site.start()
+    except OSError as error:
+        where = f"{settings.server.host}:{settings.server.port}"
+        raise ConfigError([f"server.port: cannot listen on {where} ({error.strerror}); is it in use?"]) from error
+    return site
+
+
+def _address(runner: web.AppRunner, settings: Settings) -> str:
+    host = "127.0.0.1" if settings.server.host in ("0.0.0.0", "::", "") else settings.server.host
+    return f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
+
+
+def _off(planned: ChannelPlan) -> str:
+    return "switched off" if planned.switched_off else f"set {' and '.join(planned.missing)}"
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    await asyncio.gather(task, return_exceptions=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,182 @@
+"""A Slack channel between a small gateway and the simulated workspace, all on loopback, for the tests beside this file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from aiohttp import web
+
+from adapters.slack.api import SlackApi
+from adapters.slack.channel import SlackChannel
+from adapters.slack.simulator import SlackSimulator
+from core.channel import EngineStatus
+from core.errors import LedgerError
+from core.types import (
+    Bot,
+    ConversationKey,
+    Delivery,
+    Draft,
+    Entry,
+    InboundMessage,
+    MessageState,
+    Outcome,
+    Receipt,
+    ReplyKind,
+)
+
+TOKEN = "xoxb-sample-token"
+SECRET = "sample-signing-secret"
+THREAD = "1790000000.000100"
+SAMPLES = Path(__file__).parents[2] / "adapters" / "slack" / "samples"
+
+
+def samples(kind: str) -> list[dict[str, Any]]:
+    """The samples that have a field of that name."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(SAMPLES.glob("*.json"))]
+    return [sample for sample in found if kind in sample]
+
+
+class KeepingGateway:
+    """Keeps messages under their unique key; can be held back, and can fail."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], InboundMessage] = {}
+        self.calls = 0
+        self.failures = 0  # the next so many calls fail
+        self.entered = asyncio.Event()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def receive(self, message: InboundMessage) -> Receipt:
+        self.calls += 1
+        self.entered.set()
+        await self.gate.wait()
+        if self.failures:
+            self.failures -= 1
+            raise LedgerError("the disk is full")
+        key = (message.conversation.channel, message.event_id)
+        duplicate = key in self.kept
+        self.kept.setdefault(key, message)
+        return Receipt(message_id=len(self.kept), state=MessageState.WAITING, duplicate=duplicate)
+
+    @property
+    def texts(self) -> list[str]:
+        return [message.text for message in self.kept.values()]
+
+    async def answered(self, conversation: ConversationKey, event_id: str, seconds: float) -> bool:
+        return False
+
+    async def outcome(self, channel: str, event_id: str) -> Outcome | None:
+        return None
+
+    async def transcript(self, conversation: ConversationKey, limit: int) -> tuple[Entry, ...]:
+        return ()
+
+    async def waiting_parts(self, conversation: ConversationKey, reference: str) -> tuple[Delivery, ...]:
+        return ()
+
+    async def hand_over(self, deliveries: Iterable[int], reference: str) -> frozenset[int]:
+        return frozenset()
+
+    def engine_status(self) -> EngineStatus:
+        return EngineStatus(ready=True, state="ready")
+
+    def bot(self, name: str) -> Bot:
+        raise KeyError(name)
+
+    def phrase(self, bot: str, name: str, language: str, **values: str) -> str:
+        return name
+
+    def client_ip(self, request: web.Request) -> str:
+        return request.remote or ""
+
+
+@web.middleware
+async def ledger_errors(
+    request: web.Request, answer: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """As the server of the house answers them."""
+    try:
+        return await answer(request)
+    except LedgerError:
+        return web.Response(status=503)
+
+
+class House:
+    """`async with House() as house`: the channel's routes are served and the simulator points at them."""
+
+    def __init__(
+        self,
+        *,
+        name: str = "slack",
+        clock: Callable[[], float] = time.time,
+        timeout_seconds: float = 5.0,
+        acknowledge_seconds: float = 3.0,
+        limits: Mapping[str, int] | None = None,
+        scopes: str = "app_mentions:read,chat:write,im:history",
+        base_url: str = "",
+        public_url: str = "https://bot.example.com",
+        retry_seconds: float = 0.01,
+    ) -> None:
+        self.name = name
+        self.gateway = KeepingGateway()
+        self.simulator = SlackSimulator(
+            signing_secret=SECRET,
+            token=TOKEN,
+            pace=0.0,
+            acknowledge_seconds=acknowledge_seconds,
+            limits=limits,
+            scopes=scopes,
+            clock=clock,
+        )
+        self.workspace = self.simulator.workspace
+        self._clock = clock
+        self._timeout_seconds = timeout_seconds
+        self._base_url = base_url
+        self._public_url = public_url
+        self._retry_seconds = retry_seconds
+
+    def open(self, token: str = TOKEN) -> SlackChannel:
+        """A channel as `build` makes it, with the times of a test."""
+        base_url = self._base_url or self.simulator.base_url
+        return SlackChannel(
+            name=self.name,
+            bot="support",
+            api=SlackApi(token=token, base_url=base_url, timeout_seconds=self._timeout_seconds),
+            signing_secret=SECRET,
+            public_url=self._public_url,
+            clock=self._clock,
+            retry_seconds=self._retry_seconds,
+        )
+
+    async def __aenter__(self) -> Self:
+        await self.simulator.start()
+        self.channel = self.open()
+        app = web.Application(middlewares=[ledger_errors])
+        app.add_routes(self.channel.routes(self.gateway))
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.simulator.events_url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/{self.name}/events"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.channel.close()
+        await self._runner.cleanup()
+        await self.simulator.stop()
+
+
+def draft(text: str, reference: str = "", *, turn_id: int = 1, chat: str = "C1", thread: str = THREAD) -> Draft:
+    key = ConversationKey("slack", "support", chat, thread)
+    return Draft(turn_id, key, {"channel": chat, "thread_ts": thread}, text, reference)
+
+
+def delivery(text: str, reference: str = "", *, turn_id: int = 1, chat: str = "C1", thread: str = THREAD) -> Delivery:
+    key = ConversationKey("slack", "support", chat, thread)
+    address = {"channel": chat, "thread_ts": thread}
+    return Delivery(1, turn_id, key, address, text, ReplyKind.ANSWER, reference=reference)

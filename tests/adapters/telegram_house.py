@@ -1,0 +1,157 @@
+"""What the Telegram tests stand on: a gateway that keeps what it receives, and a channel served over real HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from aiohttp.test_utils import TestServer, unused_port
+
+from adapters.telegram.channel import Settings, TelegramChannel
+from adapters.telegram.simulator import TelegramSimulator
+from core.channel import EngineStatus
+from core.errors import LedgerError
+from core.types import (
+    Bot,
+    ConversationKey,
+    Delivery,
+    Draft,
+    Entry,
+    InboundMessage,
+    MessageState,
+    Outcome,
+    Receipt,
+    ReplyKind,
+)
+
+TOKEN = "6000001:AAsampleTOKENsample"
+SECRET = "sample-secret"
+CUSTOMER = 7_000_001
+GROUP = -1_001_234_567_890
+
+
+@dataclass
+class KeepingGateway:
+    """Keeps messages in a list; `broken` makes it refuse as a full disk would."""
+
+    received: list[InboundMessage] = field(default_factory=list)
+    broken: int = 0
+
+    async def receive(self, message: InboundMessage) -> Receipt:
+        if self.broken:
+            self.broken -= 1
+            raise LedgerError("disk full")
+        duplicate = any(message.event_id == other.event_id for other in self.received)
+        self.received.append(message)
+        return Receipt(len(self.received), MessageState.WAITING, duplicate)
+
+    async def answered(self, conversation: ConversationKey, event_id: str, seconds: float) -> bool:
+        return False
+
+    async def outcome(self, channel: str, event_id: str) -> Outcome | None:
+        return None
+
+    async def transcript(self, conversation: ConversationKey, limit: int) -> tuple[Entry, ...]:
+        return ()
+
+    async def waiting_parts(self, conversation: ConversationKey, reference: str) -> tuple[Delivery, ...]:
+        return ()
+
+    async def hand_over(self, deliveries: Iterable[int], reference: str) -> frozenset[int]:
+        return frozenset()
+
+    def engine_status(self) -> EngineStatus:
+        return EngineStatus(True, "ready")
+
+    def bot(self, name: str) -> Bot:
+        return Bot(name, "en", {}, {})
+
+    def phrase(self, bot: str, name: str, language: str, **values: str) -> str:
+        return name
+
+    def client_ip(self, request: web.Request) -> str:
+        return "127.0.0.1"
+
+
+@dataclass
+class Clock:
+    """Seconds that pass only when told to."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class House:
+    """A running channel, its gateway, Telegram's side, and the pauses that were asked for."""
+
+    channel: TelegramChannel
+    gateway: KeepingGateway
+    telegram: TelegramSimulator
+    url: str
+    clock: Clock
+    pauses: list[float]
+
+
+@web.middleware
+async def _errors(request: web.Request, handle: object) -> web.StreamResponse:
+    assert callable(handle)
+    try:
+        answer = await handle(request)
+    except LedgerError:
+        return web.Response(status=503)
+    assert isinstance(answer, web.StreamResponse)
+    return answer
+
+
+def settings(telegram: TelegramSimulator, **values: object) -> Settings:
+    given = {"token": TOKEN, "secret": SECRET, "api_base_url": telegram.base_url, "timeout_seconds": 0.5}
+    return Settings.model_validate(given | values)
+
+
+@asynccontextmanager
+async def house(*, name: str = "telegram", public: bool = True, **values: object) -> AsyncIterator[House]:
+    """A channel that serves and has started; with `public`, it has registered its webhook too."""
+    async with TelegramSimulator(TOKEN) as telegram:
+        gateway, clock, pauses = KeepingGateway(), Clock(), list[float]()
+
+        async def pause(seconds: float) -> None:
+            pauses.append(seconds)
+
+        port = unused_port()
+        url = f"http://127.0.0.1:{port}"
+        channel = TelegramChannel(
+            name, settings(telegram, **values), public_url=url if public else "", clock=clock, pause=pause
+        )
+        app = web.Application(middlewares=[_errors], client_max_size=64 * 1024)
+        app.add_routes(channel.routes(gateway))
+        async with TestServer(app, port=port):
+            await channel.start()
+            if public:
+                await telegram.until(lambda: telegram.webhook.url)
+            try:
+                yield House(channel, gateway, telegram, f"{url}/{name}", clock, pauses)
+            finally:
+                await channel.close()
+
+
+def draft(text: str, reference: str = "", *, turn: int = 1, chat: int = CUSTOMER, quoted: int = 0) -> Draft:
+    """A preview of a turn in a private chat, or in a group when the chat's number is negative."""
+    key = ConversationKey("telegram", "support", str(chat))
+    return Draft(turn, key, _address(chat, quoted), text, reference)
+
+
+def delivery(
+    text: str, reference: str = "", *, turn: int = 1, chat: int = CUSTOMER, quoted: int = 0, part: int = 1
+) -> Delivery:
+    key = ConversationKey("telegram", "support", str(chat))
+    address = _address(chat, quoted)
+    return Delivery(1, turn, key, address, text, ReplyKind.ANSWER, part, part, reference)
+
+
+def _address(chat: int, quoted: int) -> dict[str, object]:
+    return {"chat_id": chat, "chat_type": "private" if chat > 0 else "supergroup", "message_id": quoted}

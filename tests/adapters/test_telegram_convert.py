@@ -1,0 +1,159 @@
+"""What a Telegram update means to the house: the samples, who is addressed, and that nothing makes it raise."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters.telegram.convert import Identity, Skipped, clip, convert, utf16_length
+from core.types import InboundMessage
+
+SAMPLES = Path(__file__).parents[2] / "adapters" / "telegram" / "samples"
+INBOUND = sorted(SAMPLES.glob("in_*.json"))
+ME = Identity(6_000_001, "helper_bot")
+GROUP = {"id": -100, "type": "supergroup"}
+
+
+def read(update: object, me: Identity = ME) -> InboundMessage | Skipped:
+    return convert(update, channel="telegram", bot="support", me=me)
+
+
+def group_message(text: str, /, **fields: object) -> dict[str, object]:
+    message = {"message_id": 5, "from": {"id": 7, "is_bot": False}, "chat": GROUP, "date": 1, "text": text}
+    return {"update_id": 1, "message": message | fields}
+
+
+def entity(kind: str, offset: int, length: int, **fields: object) -> list[dict[str, object]]:
+    return [{"type": kind, "offset": offset, "length": length, **fields}]
+
+
+@pytest.mark.parametrize("path", INBOUND, ids=lambda path: path.stem)
+def test_sample(path: Path) -> None:
+    sample = json.loads(path.read_text(encoding="utf-8"))
+    found = read(sample["request"]["json"])
+    assert (None if isinstance(found, Skipped) else asdict(found)) == sample["message"]
+
+
+def test_there_are_samples() -> None:
+    assert len(INBOUND) >= 20
+
+
+@pytest.mark.parametrize(
+    ("text", "entities", "expected"),
+    [
+        ("@helper_bot opening hours?", entity("mention", 0, 11), "opening hours?"),
+        ("@Helper_Bot, hi", entity("mention", 0, 11), "hi"),
+        ("@helper_bot", entity("mention", 0, 11), "@helper_bot"),
+        ("😀😀 @helper_bot hi", entity("mention", 5, 11), "😀😀 @helper_bot hi"),
+        ("/help@helper_bot now", entity("bot_command", 0, 16), "/help now"),
+    ],
+)
+def test_addressed_in_a_group(text: str, entities: list[dict[str, object]], expected: str) -> None:
+    found = read(group_message(text, entities=entities))
+    assert isinstance(found, InboundMessage)
+    assert found.text == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "entities"),
+    [
+        ("@helper_bot_dev hi", entity("mention", 0, 15)),
+        ("helper_bot hi", []),
+        ("@helper_bot in a code block", entity("code", 0, 11)),
+        ("😀😀 @helper_bot hi", entity("mention", 3, 11)),  # code points instead of UTF-16 units
+        ("/help", entity("bot_command", 0, 5)),
+        ("/help@other_bot", entity("bot_command", 0, 15)),
+        ("hi", entity("text_mention", 0, 2, user={"id": 8})),
+        ("hi", entity("mention", -1, 10**30)),
+    ],
+)
+def test_not_addressed_in_a_group(text: str, entities: list[dict[str, object]]) -> None:
+    assert read(group_message(text, entities=entities)) == Skipped("not_addressed")
+
+
+def test_a_mention_by_name_needs_the_name() -> None:
+    update = group_message("@helper_bot hi", entities=entity("mention", 0, 11))
+    assert read(update, Identity(6_000_001)) == Skipped("not_addressed")
+
+
+def test_a_caption_may_mention() -> None:
+    update = group_message("", caption="@helper_bot broken", caption_entities=entity("mention", 0, 11))
+    found = read(update)
+    assert isinstance(found, InboundMessage)
+    assert found.text == "broken"
+
+
+def test_group_messages_do_not_merge_and_threads_are_conversations() -> None:
+    reply = {"from": {"id": ME.id}, "message_id": 4}
+    found = read(group_message("hi", reply_to_message=reply, message_thread_id=3, is_topic_message=True))
+    assert isinstance(found, InboundMessage)
+    assert (found.merge, str(found.conversation)) == (False, "telegram/support/-100/3")
+
+
+@pytest.mark.parametrize(
+    ("update", "reason"),
+    [
+        (None, "not_an_update"),
+        ([], "not_an_update"),
+        ({"message": {}}, "not_an_update"),
+        ({"update_id": True, "message": {}}, "not_an_update"),
+        ({"update_id": 1}, "unknown_kind"),
+        ({"update_id": 1, "x" * 41: {}}, "unknown_kind"),
+        ({"update_id": 1, "a kind\nwith a line": {}}, "unknown_kind"),
+        ({"update_id": 1, "guest_message": {}}, "guest_message"),
+        ({"update_id": 1, "message": {}}, "incomplete_message"),
+        (group_message("hi", chat={"id": -1, "type": "channel"}), "not_a_chat_of_people"),
+        (group_message("hi", is_automatic_forward=True), "not_from_a_person"),
+        (group_message(" \n"), "no_text"),
+    ],
+)
+def test_reasons(update: object, reason: str) -> None:
+    assert read(update) == Skipped(reason)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = ("chat", "from", "text", "caption", "entities", "reply_to_message", "message_id", "message_thread_id", "date")
+
+
+@given(JSON)
+def test_any_json_is_understood_or_skipped(update: object) -> None:
+    assert isinstance(read(update), InboundMessage | Skipped)
+
+
+@given(st.fixed_dictionaries({}, optional={name: JSON for name in FIELDS}))
+def test_any_field_may_be_anything(fields: dict[str, object]) -> None:
+    assert isinstance(read(group_message("@helper_bot hi", **fields)), InboundMessage | Skipped)
+
+
+@given(st.sampled_from(("type", "offset", "length", "user")), JSON)
+def test_any_entity_may_be_anything(name: str, value: object) -> None:
+    broken = entity("mention", 0, 11, **{name: value} if name == "user" else {})
+    broken[0][name] = value
+    assert isinstance(read(group_message("@helper_bot hi", entities=broken)), InboundMessage | Skipped)
+
+
+@given(st.text())
+def test_length_is_counted_in_utf16(text: str) -> None:
+    assert utf16_length(text) == len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+@pytest.mark.parametrize("text", ["a" * 5000, "😀" * 2048 + "b", "a" + "😀" * 3000, "中" * 4097])
+def test_clipped_texts_fit_and_end_in_an_ellipsis(text: str) -> None:
+    clipped = clip(text)
+    assert utf16_length(clipped) <= 4096
+    assert clipped.endswith("…")
+    assert text.startswith(clipped[:-1])
+    assert utf16_length(clipped) >= 4095
+
+
+def test_a_text_that_fits_is_left_alone() -> None:
+    assert clip("😀" * 2048) == "😀" * 2048
