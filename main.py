@@ -1,6 +1,6 @@
 """Frontdesk's way in: reads the settings, builds the objects top to bottom and runs them; it alone names concrete classes.
 
-    python main.py [run|check|chat|bench] [--config FILE]
+python main.py [run|check|chat|bench] [--config FILE]
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import structlog
 from aiohttp import web
-
 from bots.bot import load_all
+
 from commands import ChannelPlan, Plan, Ready
 from commands.run import show
 from core import logs, vllm_plan
@@ -30,13 +31,13 @@ from core.config import ChannelSettings, Environment, Settings, load, section
 from core.dialogue import Dialogue
 from core.errors import ConfigError
 from core.gateway import Bell, House
-from core.http import application
+from core.http import Face, application
 from core.ledger.sqlite import SqliteLedger
 from core.machine import look
 from core.metrics import Metrics
 from core.runtime import Runtime
 from core.throttle import Rate
-from core.vllm import VllmServer, server_command, socket_folder
+from core.vllm import VllmServer, server_command
 
 HOME = Path(__file__).resolve().parent
 COMMANDS = ("run", "check", "chat", "bench")
@@ -100,7 +101,7 @@ def _plan_channel(name: str, table: dict[str, object], kinds: Sequence[str], env
     path = "api" if name == "api" else f"channels.{name}"
     kind = str(table.get("kind") or name)
     if kind not in kinds or (kind == "api") != (name == "api"):
-        raise ConfigError([f'{path}: no channel of kind {kind!r}; set kind to one of {", ".join(kinds)}'])
+        raise ConfigError([f"{path}: no channel of kind {kind!r}; set kind to one of {', '.join(kinds)}"])
     model: type[ChannelSettings] = importlib.import_module(f"adapters.{kind}.settings").Settings
     settings = section(path, model, table, environment)
     missing = tuple(settings.missing())
@@ -124,75 +125,88 @@ async def run(plan: Plan) -> int:
     return 0
 
 
-async def serve(plan: Plan, stop: asyncio.Event, ready: Ready) -> None:
-    """Build the house, call `ready` with its address once it accepts, run until `stop`, drain."""
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The house as constructed, before anything in it runs."""
+
+    ledger: SqliteLedger
+    engine: OpenAIEngine
+    supervisor: VllmServer | None
+    channels: Mapping[str, Channel]
+    runtime: Runtime
+    app: web.Application
+    paths: Mapping[str, tuple[str, ...]]
+
+
+def build(plan: Plan) -> Built:
+    """Construct everything, top to bottom. No I/O but looking at the machine."""
     settings, clock = plan.settings, time.time
-    log = structlog.get_logger()
     metrics, bell = Metrics(), Bell()
+    ledger = SqliteLedger(plan.ledger_path)
+    engine, supervisor = _engine(plan)
     channels = {planned.name: plan.build(planned) for planned in plan.channels if planned.on}
+    throttle = settings.throttle
+    tokens = Rate.per_day(throttle.tokens_per_day) if throttle.tokens_per_day else None
+    dialogue = Dialogue(engine, ledger, plan.bots, settings.dialogue, tokens, clock)
+    runtime = Runtime(
+        ledger=ledger,
+        engine=engine,
+        dialogue=dialogue,
+        channels=channels,
+        settings=settings.dialogue,
+        concurrency=settings.engine.max_concurrency,
+        metrics=metrics,
+        bell=bell,
+        clock=clock,
+    )
+    house = House(
+        ledger=ledger,
+        engine=engine,
+        dialogue=dialogue,
+        bots=plan.bots,
+        throttle=throttle,
+        settings=settings.dialogue,
+        trusted_proxies=settings.server.trusted_proxies,
+        metrics=metrics,
+        wake=runtime.wake,
+        bell=bell,
+        clock=clock,
+    )
+    routes = {name: tuple(channel.routes(house)) for name, channel in channels.items()}
+    off = {planned.name: _off(planned) for planned in plan.channels if not planned.on}
+    limit = settings.server.body_limit_kib * 1024
+    face = Face(on=tuple(routes), off=off, ledger=ledger, engine=engine, metrics=metrics, clock=clock)
+    paths = {name: tuple(dict.fromkeys(route.path for route in own)) for name, own in routes.items()}
+    return Built(ledger, engine, supervisor, channels, runtime, application(routes.values(), face, limit), paths)
+
+
+async def serve(plan: Plan, stop: asyncio.Event, ready: Ready) -> None:
+    """Open the house, call `ready` with its address once it accepts, run until `stop`, drain. Raises ConfigError."""
+    built, settings, log = build(plan), plan.settings, structlog.get_logger()
     async with AsyncExitStack() as stack:
-        ledger = SqliteLedger(plan.ledger_path)
-        stack.push_async_callback(ledger.close)
-        repeatable = frozenset(name for name, channel in channels.items() if channel.traits.repeatable)
-        await ledger.open(clock(), repeatable)
-        engine, supervisor = _engine(plan)
-        stack.push_async_callback(engine.close)
-        throttle = settings.throttle
-        tokens = Rate.per_day(throttle.tokens_per_day) if throttle.tokens_per_day else None
-        dialogue = Dialogue(engine, ledger, plan.bots, settings.dialogue, tokens, clock)
-        runtime = Runtime(
-            ledger=ledger,
-            engine=engine,
-            dialogue=dialogue,
-            channels=channels,
-            settings=settings.dialogue,
-            concurrency=settings.engine.max_concurrency,
-            metrics=metrics,
-            bell=bell,
-            clock=clock,
-        )
-        house = House(
-            ledger=ledger,
-            engine=engine,
-            dialogue=dialogue,
-            bots=plan.bots,
-            throttle=throttle,
-            settings=settings.dialogue,
-            trusted_proxies=settings.server.trusted_proxies,
-            metrics=metrics,
-            wake=runtime.wake,
-            bell=bell,
-            clock=clock,
-        )
-        routes = {name: tuple(channel.routes(house)) for name, channel in channels.items()}
-        app = application(
-            routes=routes,
-            off={planned.name: _off(planned) for planned in plan.channels if not planned.on},
-            ledger=ledger,
-            engine=engine,
-            metrics=metrics,
-            body_limit=settings.server.body_limit_kib * 1024,
-            clock=clock,
-        )
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
+        stack.push_async_callback(built.ledger.close)
+        repeatable = frozenset(name for name, channel in built.channels.items() if channel.traits.repeatable)
+        await built.ledger.open(time.time(), repeatable)
+        stack.push_async_callback(built.engine.close)
+        runner = web.AppRunner(built.app, access_log=None, shutdown_timeout=2.0)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         site = await _listen(runner, settings)
-        runtime.start()
-        paths = {name: tuple(dict.fromkeys(route.path for route in own)) for name, own in routes.items()}
-        ready(_address(runner, settings), paths)
-        log.info("accepting", address=_address(runner, settings))
-        if supervisor is not None:
-            supervising = asyncio.create_task(supervisor.run())
-            stack.push_async_callback(_ended, supervising)
-            stack.push_async_callback(supervisor.stop)
-        for channel in channels.values():
+        built.runtime.start()
+        address = _address(runner, settings)
+        ready(address, built.paths)
+        log.info("accepting", address=address)
+        if built.supervisor is not None:
+            supervising = asyncio.create_task(built.supervisor.run())
+            stack.push_async_callback(asyncio.wait, [supervising])
+            stack.push_async_callback(built.supervisor.stop)
+        for channel in built.channels.values():
             stack.push_async_callback(channel.close)
             await channel.start()
         await stop.wait()
         log.info("stopping")
         await site.stop()
-        await runtime.drain(settings.server.drain_seconds)
+        await built.runtime.drain(settings.server.drain_seconds)
     log.info("stopped")
 
 
@@ -208,7 +222,9 @@ def _engine(plan: Plan) -> tuple[OpenAIEngine, VllmServer | None]:
         return OpenAIEngine(settings.base_url, model=model, api_key=settings.api_key, **waits), None
     python = plan.home / ".venv-engine" / "bin" / "python"
     if not python.exists():
-        raise ConfigError(['engine.mode: "vllm" needs the engine\'s environment; run `make setup`, or use mode "remote"'])
+        raise ConfigError(
+            ['engine.mode: "vllm" needs the engine\'s environment; run `make setup`, or use mode "remote"']
+        )
     machine = look()
     source = vllm_plan.choose(settings.model, machine, plan.home / "var" / "models")
     model = vllm_plan.read_model(source, _hub(plan.environment))
@@ -248,10 +264,6 @@ def _address(runner: web.AppRunner, settings: Settings) -> str:
 
 def _off(planned: ChannelPlan) -> str:
     return "switched off" if planned.switched_off else f"set {' and '.join(planned.missing)}"
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    await asyncio.gather(task, return_exceptions=True)
 
 
 if __name__ == "__main__":

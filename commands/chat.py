@@ -28,8 +28,8 @@ async def chat(base_url: str, *, state_file: Path, read: Read, write: Write, fin
     """Converse until `read` returns None (Ctrl-D) or the task is cancelled (Ctrl-C). Returns the exit code.
 
     `read` gives one line without its line break; `write` takes text as it is to appear. `finish`: when the input ends,
-    wait for the replies first (for input from a pipe). `state_file` keeps the visitor's cookie, so that the conversation
-    goes on next time. The exit code is 1 when no server answers.
+    wait for the replies first (for input from a pipe). `state_file` keeps the visitor's cookie, so that the same
+    conversation goes on next time. The exit code is 1 when no server answers.
     """
     cookies = _load(state_file)
     async with WebClient(base_url, cookie=cookies.get(base_url, "")) as client:

@@ -109,7 +109,10 @@ async def engine(plan: Plan) -> list[Finding]:
     except ConfigError as error:
         return [found, Finding("model", False, "; ".join(error.problems))]
     memory = machine.memory_total / 2**30
-    return [found, Finding("model", True, f"{decided.label} fits this machine ({memory:.0f} GiB, {machine.cpus:g} cores)")]
+    return [
+        found,
+        Finding("model", True, f"{decided.label} fits this machine ({memory:.0f} GiB, {machine.cpus:g} cores)"),
+    ]
 
 
 async def remote(plan: Plan) -> Finding:

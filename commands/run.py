@@ -21,10 +21,16 @@ def show(plan: Plan, address: str, paths: Mapping[str, tuple[str, ...]]) -> None
         if channel.on:
             table.add_row(channel.name, "[green]on[/]", ", ".join(public + path for path in paths[channel.name][:2]))
         else:
-            wanted = "enabled = false in the settings" if channel.switched_off else f"set {' and '.join(channel.missing)}"
-            table.add_row(channel.name, "[dim]off[/]", f"[dim]{wanted} in .env[/]" if channel.missing else f"[dim]{wanted}[/]")
+            wanted = (
+                "enabled = false in the settings" if channel.switched_off else f"set {' and '.join(channel.missing)}"
+            )
+            table.add_row(
+                channel.name, "[dim]off[/]", f"[dim]{wanted} in .env[/]" if channel.missing else f"[dim]{wanted}[/]"
+            )
     engine = plan.settings.engine
-    where = f"{engine.base_url}, asked now" if engine.mode == "remote" else f"vLLM, loading {engine.model}; messages wait"
+    where = (
+        f"{engine.base_url}, asked now" if engine.mode == "remote" else f"vLLM, loading {engine.model}; messages wait"
+    )
     table.add_row("engine", "[yellow]starting[/]", where)
     table.add_row("health", "", f"{address}/readyz (JSON), {address}/metrics")
     Console(file=sys.stdout).print(table)

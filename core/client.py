@@ -254,11 +254,8 @@ class OpenAIEngine:
 
     def _ready(self) -> None:
         if self._state not in (EngineState.READY, EngineState.STOPPED):
-            self._state, self._detail, self._seen = (
-                EngineState.READY,
-                f"{self._model or 'ready'} at {self._where}",
-                True,
-            )
+            self._state, self._seen = EngineState.READY, True
+            self._detail = f"{self._model or 'ready'} at {self._where}"
             self._log.info("engine_ready", model=self._model, context_tokens=self._context_tokens)
 
     def _gone(self, what: str) -> EngineUnavailable:

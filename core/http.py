@@ -18,32 +18,23 @@ from core.metrics import Metrics
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def application(
-    *,
-    routes: Mapping[str, Iterable[web.RouteDef]],
-    off: Mapping[str, str],
-    ledger: Ledger,
-    engine: Engine,
-    metrics: Metrics,
-    body_limit: int,
-    clock: Callable[[], float],
-) -> web.Application:
-    """All routes. `routes` holds those of each channel by name, `off` what would turn on each that is off; `body_limit` is in bytes."""
+def application(routes: Iterable[Iterable[web.RouteDef]], face: Face, body_limit: int) -> web.Application:
+    """All routes: each channel's own, and the house's. `body_limit` is in bytes."""
     app = web.Application(middlewares=[_errors, _headers], client_max_size=body_limit)
-    face = Face(tuple(routes), off, ledger, engine, metrics, clock)
     app.router.add_get("/healthz", face.health)
     app.router.add_get("/readyz", face.ready)
     app.router.add_get("/metrics", face.metrics)
-    for own in routes.values():
+    for own in routes:
         app.router.add_routes(own)
     return app
 
 
 class Face:
-    """What the house says of itself."""
+    """What the house says of itself: `on` names the channels, `off` says what would turn on each of the others."""
 
     def __init__(
         self,
+        *,
         on: tuple[str, ...],
         off: Mapping[str, str],
         ledger: Ledger,

@@ -34,8 +34,6 @@ def configure(settings: LogSettings, stream: TextIO = sys.stderr) -> None:
     )
     # Libraries' own lines: warnings and worse only; an HTTP client's debug line would hold a token in its URL.
     logging.basicConfig(level=logging.WARNING, stream=stream, format="%(levelname)s %(name)s: %(message)s", force=True)
-    for name in ("httpx", "telegram", "slack_sdk", "slack_bolt", "aiohttp.access"):
-        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def _action(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -153,6 +153,7 @@ class Runtime:
         else:
             reply = await self._dialogue.answer(turn, channel)
         self._measure(turn, reply)
+        self._inbox.set()  # what was written meanwhile in this conversation may be claimed now
         self._outboxes[channel.name].wake()
         self._bell.ring(turn.conversation)
         log.info(

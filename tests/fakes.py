@@ -13,23 +13,15 @@ from aiohttp import web
 
 from core.channel import Finding, Gateway, Traits
 from core.engine import EngineRequest, EngineState
-from core.errors import DeliveryError, EngineError, EngineUnavailable
+from core.errors import DeliveryError, EngineUnavailable
 from core.types import Bot, ConversationKey, Delivery, Delta, Draft, Prompt, Usage
 
-# A text, a whole delta (reasoning, finish ...), an error to raise, or an event to wait for before going on.
-Piece = str | Delta | EngineError | asyncio.Event
+# A text, a whole delta (reasoning, finish ...), an exception to raise, or an event to wait for before going on.
+Piece = str | Delta | Exception | asyncio.Event
 
 PHRASES = (
-    "apology_busy",
-    "apology_empty",
-    "apology_engine",
-    "apology_engine_down",
-    "cut_mark",
-    "starting",
-    "throttled_messages",
-    "throttled_tokens",
-    "welcome",
-)
+    "apology_empty apology_engine cut_mark engine_loading greeting more_follows still_writing throttled throttled_tokens"
+).split()
 
 
 class FakeClock:
@@ -63,6 +55,12 @@ class _Tally:
                 await self._changed.wait()
 
 
+def _set_event() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 class FakeEngine:
     """A core.engine.Engine. Each call takes the next enqueued reply, or `default` when none is left.
 
@@ -80,10 +78,7 @@ class FakeEngine:
         self.model = "fake-model"
         self.context_tokens = context_tokens
         self._replies: deque[tuple[Piece, ...]] = deque()
-        self._gate = asyncio.Event()
-        self._gate.set()
-        self._ready = asyncio.Event()
-        self._ready.set()
+        self._gate, self._ready = _set_event(), _set_event()
         self._called = _Tally()
 
     def enqueue(self, pieces: Iterable[Piece]) -> None:
@@ -125,7 +120,7 @@ class FakeEngine:
                 if isinstance(piece, asyncio.Event):
                     await piece.wait()
                     continue
-                if isinstance(piece, EngineError):
+                if isinstance(piece, Exception):
                     ended = True
                     raise piece
                 delta = Delta(text=piece) if isinstance(piece, str) else piece
@@ -153,8 +148,7 @@ class CollectingChannel:
         self.previews: list[Draft] = []  # shown
         self.deliveries: list[Delivery] = []  # taken
         self.attempts: list[Delivery] = []  # tried, refused ones included
-        self.gate = asyncio.Event()  # clear it to keep previews and deliveries on their way
-        self.gate.set()
+        self.gate = _set_event()  # clear it to keep previews and deliveries on their way
         self._preview_errors: deque[DeliveryError] = deque()
         self._delivery_errors: deque[DeliveryError] = deque()
         self._screens: dict[ConversationKey, dict[str, str]] = {}
@@ -163,11 +157,11 @@ class CollectingChannel:
         self._delivered = _Tally()
 
     def fail_previews(self, *errors: DeliveryError) -> None:
-        """Refuse the next previews with these errors, one each."""
+        """Refuse the next ones, each with one of these errors."""
         self._preview_errors.extend(errors)
 
     def fail_deliveries(self, *errors: DeliveryError) -> None:
-        """Refuse the next deliveries with these errors, one each."""
+        """Refuse the next ones, each with one of these errors."""
         self._delivery_errors.extend(errors)
 
     def screen(self, conversation: ConversationKey) -> list[str]:
@@ -175,11 +169,11 @@ class CollectingChannel:
         return list(self._screens.get(conversation, {}).values())
 
     async def previewed(self, count: int) -> None:
-        """Wait until `count` previews have been shown, since the start."""
+        """Wait until so many have been shown, since the start."""
         await self._previewed.reach(count)
 
     async def delivered(self, count: int) -> None:
-        """Wait until `count` deliveries have been taken, since the start."""
+        """Wait until so many have been taken, since the start."""
         await self._delivered.reach(count)
 
     def routes(self, gateway: Gateway) -> Iterable[web.RouteDef]:

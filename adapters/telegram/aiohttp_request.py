@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import aiohttp
 import orjson
-
 from telegram.error import NetworkError, TelegramError, TimedOut
 from telegram.request import BaseRequest, RequestData
 

@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import telegram
+from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, NetworkError, TelegramError
+
 from adapters.telegram.aiohttp_request import AiohttpRequest, Flooded, NotDone
 from adapters.telegram.convert import Identity
 from core.errors import DeliveryError
-from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, NetworkError, TelegramError
 
 # core.telegram.org/bots/api#setwebhook: an omitted list keeps the previous one, so all of it is always sent.
 # PTB 22.8 lacks the last name, which is of Bot API 10.3.

@@ -31,7 +31,7 @@ _ENTITY = re.compile(r"(?<!\S)(?:/\w+(?:@\w+)?|@\w+)")
 @dataclass(frozen=True, slots=True)
 class Fault:
     """What goes wrong with one call: refused with `status`, late by `delay` seconds, cut off before (`reset`) or after
-    (`drop`) it was done, never answered though done (`silent`), or answered with `body` by something else on the way."""
+    (`drop`) it was done, never answered though done (`silent`), or answered by something on the way with `body`."""
 
     status: int = 0
     description: str = ""

@@ -15,6 +15,8 @@ from core.types import ConversationKey, Delivery, ReplyKind
 COLUMNS = """d.id, d.turn_id, c.channel, c.bot, c.chat_id, c.thread_id, d.address, d.text, d.kind, d.part, d.parts,
 d.reference, d.attempts FROM deliveries d JOIN conversations c ON c.id = d.conversation_id"""
 OF_CONVERSATION = "c.channel = ? AND c.chat_id = ? AND c.thread_id = ? AND c.bot = ?"
+# Said in the words of the partial index: SQLite does not see that state = 'pending' lies within it.
+OPEN = "state IN ('pending', 'sending')"
 
 
 def _delivery(row: tuple[int, int, str, str, str, str, str, str, str, int, int, str, int]) -> Delivery:
@@ -79,7 +81,9 @@ def fail(connection: Connection, delivery: int, reason: str, *, unclear: bool) -
 def recover(connection: Connection, repeatable: frozenset[str]) -> None:
     """After a crash: sends that were under way go again where a repeat cannot show twice, and are `unclear`
     elsewhere."""
-    rows = connection.execute("SELECT id, channel, reference FROM deliveries WHERE state = 'sending'").fetchall()
+    rows = connection.execute(
+        f"SELECT id, channel, reference FROM deliveries WHERE {OPEN} AND state = 'sending'"
+    ).fetchall()
     for delivery, channel, reference in rows:
         if reference or channel in repeatable:
             connection.execute("UPDATE deliveries SET state = 'pending' WHERE id = ?", (delivery,))
@@ -94,7 +98,7 @@ def waiting_parts(connection: Connection, key: ConversationKey, taken_by: str) -
     ).fetchall()
     if not rows:
         rows = connection.execute(
-            f"SELECT {COLUMNS} WHERE {OF_CONVERSATION} AND d.state = 'pending' ORDER BY d.id LIMIT 50", of
+            f"SELECT {COLUMNS} WHERE {OF_CONVERSATION} AND d.{OPEN} AND d.state = 'pending' ORDER BY d.id LIMIT 50", of
         ).fetchall()
     return tuple(_delivery(row) for row in rows)
 

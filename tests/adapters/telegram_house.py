@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
+from aiohttp.typedefs import Handler
 
 from adapters.telegram.channel import Settings, TelegramChannel
 from adapters.telegram.simulator import TelegramSimulator
@@ -17,6 +21,7 @@ from core.types import (
     Bot,
     ConversationKey,
     Delivery,
+    Delta,
     Draft,
     Entry,
     InboundMessage,
@@ -24,6 +29,7 @@ from core.types import (
     Outcome,
     Receipt,
     ReplyKind,
+    Sampling,
 )
 
 TOKEN = "6000001:AAsampleTOKENsample"
@@ -62,6 +68,20 @@ class KeepingGateway:
     async def hand_over(self, deliveries: Iterable[int], reference: str) -> frozenset[int]:
         return frozenset()
 
+    async def converse(
+        self, bot: str, messages: Sequence[Mapping[str, str]], sampling: Sampling, request_id: str
+    ) -> AsyncGenerator[Delta, None]:
+        yield Delta(finish="stop")
+
+    def bots(self) -> tuple[str, ...]:
+        return ("support",)
+
+    def engine_model(self) -> str:
+        return ""
+
+    def admit(self, request: web.Request) -> None:
+        """Everybody may."""
+
     def engine_status(self) -> EngineStatus:
         return EngineStatus(True, "ready")
 
@@ -98,14 +118,17 @@ class House:
 
 
 @web.middleware
-async def _errors(request: web.Request, handle: object) -> web.StreamResponse:
-    assert callable(handle)
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
-        answer = await handle(request)
+        return await handler(request)
     except LedgerError:
         return web.Response(status=503)
-    assert isinstance(answer, web.StreamResponse)
-    return answer
+
+
+def samples(kind: str) -> list[dict[str, Any]]:
+    """The adapter's own samples: "in" or "out"."""
+    folder = Path(__file__).parents[2] / "adapters" / "telegram" / "samples"
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"{kind}_*.json"))]
 
 
 def settings(telegram: TelegramSimulator, **values: object) -> Settings:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp.test_utils import unused_port
 from structlog.testing import capture_logs
 
 from adapters.telegram.simulator import BLOCKED, Fault, flood
 from core.errors import DeliveryError
 from core.types import ConversationKey, Delivery, ReplyKind
-from tests.adapters.telegram_house import CUSTOMER, GROUP, TOKEN, delivery, draft, house
+from tests.adapters.telegram_house import CUSTOMER, GROUP, TOKEN, delivery, draft, house, samples
 
-SAMPLES = Path(__file__).parents[2] / "adapters" / "telegram" / "samples"
 NO_ANSWER = Fault(silent=True)
 
 
-@pytest.mark.parametrize("path", sorted(SAMPLES.glob("out_*.json")), ids=lambda path: path.stem)
-async def test_sample(path: Path) -> None:
-    sample = json.loads(path.read_text(encoding="utf-8"))
-    given = sample["delivery"]
+@pytest.mark.parametrize("sample", samples("out"), ids=lambda sample: sample["name"])
+async def test_sample(sample: dict[str, Any]) -> None:
+    given = dict(sample["delivery"])
     key = ConversationKey(**given.pop("conversation"))
     async with house(public=False) as home:
         home.telegram.chats.add(CUSTOMER, "…", by_bot=True, message_id=40)
@@ -157,8 +155,7 @@ async def test_an_edit_with_an_unknown_outcome_may_be_repeated(fault: Fault) -> 
 
 
 async def test_a_refused_connection_is_tried_again() -> None:
-    async with house() as home:
-        await home.telegram.stop()
+    async with house(public=False, api_base_url=f"http://127.0.0.1:{unused_port()}") as home:
         with pytest.raises(DeliveryError) as caught:
             await home.channel.deliver(delivery("Hello"))
         assert (caught.value.retryable, caught.value.unclear) == (True, False)

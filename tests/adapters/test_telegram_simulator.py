@@ -18,12 +18,12 @@ TOKEN = "6000001:AAsampleTOKENsample"
 
 
 async def call(telegram: TelegramSimulator, method: str, *, token: str = TOKEN, **form: object) -> dict[str, object]:
-    async with aiohttp.ClientSession() as http:
-        async with http.post(f"{telegram.base_url}/bot{token}/{method}", data=form) as response:
-            body = orjson.loads(await response.read())
-            assert isinstance(body, dict)
-            assert body["ok"] or body["error_code"] == response.status
-            return body
+    url = f"{telegram.base_url}/bot{token}/{method}"
+    async with aiohttp.ClientSession() as http, http.post(url, data=form) as response:
+        body = orjson.loads(await response.read())
+        assert isinstance(body, dict)
+        assert body["ok"] or body["error_code"] == response.status
+        return body
 
 
 class Listener:
@@ -51,11 +51,11 @@ class Listener:
 
 
 @asynccontextmanager
-async def listening(**values: float) -> AsyncIterator[tuple[TelegramSimulator, Listener]]:
+async def listening(*, lifetime: float = 86_400.0) -> AsyncIterator[tuple[TelegramSimulator, Listener]]:
     listener = Listener()
     app = web.Application()
     app.add_routes([web.post("/hook", listener.receive)])
-    async with TestServer(app) as server, TelegramSimulator(TOKEN, **values) as telegram:
+    async with TestServer(app) as server, TelegramSimulator(TOKEN, lifetime=lifetime) as telegram:
         assert (await call(telegram, "setWebhook", url=str(server.make_url("/hook"))))["ok"]
         yield telegram, listener
 
@@ -67,7 +67,7 @@ async def test_one_update_per_chat_at_a_time_and_chats_beside_each_other() -> No
             telegram.user_says(1, text)
             telegram.user_says(2, text)
         async with asyncio.timeout(5):
-            while listener.together < 2:  # noqa: ASYNC110  # the gate is shut: nothing reports
+            while listener.together < 2:  # the gate is shut: nothing reports
                 await asyncio.sleep(0.005)
         assert len(listener.seen) == 2
         listener.gate.set()
@@ -113,7 +113,7 @@ async def test_updates_wait_for_a_webhook() -> None:
 
 
 async def test_kinds_that_were_not_asked_for_are_not_sent() -> None:
-    async with listening() as (telegram, listener):
+    async with listening() as (telegram, _):
         await call(telegram, "setWebhook", url=telegram.webhook.url, allowed_updates='["message"]')
         telegram.push({"edited_message": {"chat": {"id": 1}}})
         telegram.user_says(1, "a")

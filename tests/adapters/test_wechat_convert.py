@@ -41,7 +41,7 @@ def test_the_samples_use_the_tests_own_key() -> None:
     assert keys == {KEY}
 
 
-BOMB = b"""<!DOCTYPE xml [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]><xml><Content>&b;</Content></xml>"""
+BOMB = b"""<!DOCTYPE xml [<!ENTITY a "aaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;">]><xml><Content>&b;</Content></xml>"""
 
 
 @pytest.mark.parametrize(

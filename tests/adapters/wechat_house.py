@@ -1,4 +1,4 @@
-"""What the WeChat tests stand on: a gateway that keeps messages and parts as the ledger does, and a channel over real HTTP."""
+"""What the WeChat tests stand on: a gateway that keeps messages and parts, and a channel over real HTTP."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from adapters.wechat.channel import Settings, WeChat
 from adapters.wechat.simulator import WeChatPlatform
-from core.channel import EngineStatus
+from core.channel import Gateway
 from core.types import (
-    Bot,
     ConversationKey,
     Delivery,
     Entry,
@@ -34,13 +34,17 @@ PHRASES = {"still_writing": "稍后发送任意消息查看回复。", "more_fol
 
 
 class MemoryGateway:
-    """Messages, parts and who took them; waits end by an answer, by their time, or by `give_up`."""
+    """Messages, parts and who took them: the part of the gateway that WeChat asks for.
+
+    Its waits end by an answer, by their time, or by `give_up`.
+    """
 
     def __init__(self) -> None:
         self.messages: dict[str, InboundMessage] = {}
         self.states: dict[str, MessageState] = {}
         self.received = 0  # deliveries, redeliveries included
         self.waits = 0
+        self.language = ""  # of the last phrase
         self.accepts_as = MessageState.WAITING
         self._parts: list[Delivery] = []
         self._taken: dict[int, str] = {}
@@ -68,7 +72,8 @@ class MemoryGateway:
 
     async def outcome(self, channel: str, event_id: str) -> Outcome | None:
         state = self.states.get(event_id)
-        return Outcome(1, USER, state) if state else None
+        message = self.messages.get(event_id)
+        return Outcome(1, message.conversation, message.user_id, state) if message and state else None
 
     async def transcript(self, conversation: ConversationKey, limit: int) -> tuple[Entry, ...]:
         return tuple(
@@ -87,17 +92,9 @@ class MemoryGateway:
         self._taken |= dict.fromkeys(fresh, reference)
         return fresh
 
-    def engine_status(self) -> EngineStatus:
-        return EngineStatus(True, "ready")
-
-    def bot(self, name: str) -> Bot:
-        return Bot(name, "zh", {}, {})
-
     def phrase(self, bot: str, name: str, language: str, **values: str) -> str:
-        return PHRASES[name] if language == "zh" else f"{language}:{name}"
-
-    def client_ip(self, request: web.Request) -> str:
-        return "127.0.0.1"
+        self.language = language
+        return PHRASES[name]
 
     async def commit(self, *texts: str, of: Iterable[str] = ()) -> None:
         """Answer the messages of these texts (or all) with one reply of these parts, as one turn does."""
@@ -174,7 +171,7 @@ class House:
         await self.gateway.until(lambda: self.gateway.waits > waits)
 
 
-def settings(wechat: WeChatPlatform, **values: object) -> Settings:
+def settings(wechat: WeChatPlatform, **values: Any) -> Settings:
     given = {"token": TOKEN, "app_id": APP_ID, "api_base_url": wechat.base_url}
     # Nothing here waits for time to pass unless a test says so.
     return Settings.model_validate(given | {"answer_seconds": 60, "hold_seconds": 60} | values)
@@ -182,7 +179,7 @@ def settings(wechat: WeChatPlatform, **values: object) -> Settings:
 
 @asynccontextmanager
 async def house(
-    *, safe: bool = False, account_verified: bool = False, patience: float = 60.0, **values: object
+    *, safe: bool = False, account_verified: bool = False, patience: float = 60.0, **values: Any
 ) -> AsyncIterator[House]:
     """A channel that serves and has started; `safe` speaks safe mode on both sides."""
     clock, key = Clock(), KEY if safe else ""
@@ -201,7 +198,7 @@ async def house(
             "wechat", given, public_url="", clock=clock, timer=clock, timeout_seconds=0.3, probe_pause=0.01
         )
         app = web.Application()
-        app.add_routes(channel.routes(gateway))
+        app.add_routes(channel.routes(cast("Gateway", gateway)))
         async with TestServer(app) as server:
             wechat.webhook = str(server.make_url("/wechat"))
             await channel.start()

@@ -1,0 +1,247 @@
+"""Loads a bot's folder: the same files give the same bot, byte for byte, and every mistake is told with file and line.
+
+The stable part of a prompt never changes between turns, or the engine's prefix cache would be lost; what changes stands
+below the marker line. Only `{lower_case_word}` is a placeholder: other braces, as in JSON, stay as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from bots.source import PLACEHOLDER, Source, Table, fill, parse, read
+from core.errors import ConfigError
+from core.types import Bot, Prompt, Sampling
+
+EACH_TURN = "--- each turn ---"
+KEYS = ("title", "default_language", "timezone", "variables", "sampling")
+# What a bot says itself, each with what the house fills in when it is said.
+PHRASES: Mapping[str, frozenset[str]] = {
+    "greeting": frozenset(),
+    "apology_engine": frozenset(),
+    "apology_empty": frozenset(),
+    "cut_mark": frozenset(),
+    "engine_loading": frozenset(),
+    "throttled": frozenset({"seconds"}),
+    "throttled_tokens": frozenset({"seconds"}),
+    "still_writing": frozenset(),
+    "more_follows": frozenset(),
+    "chat_title": frozenset(),
+    "chat_placeholder": frozenset(),
+    "chat_send": frozenset(),
+    "chat_greeting": frozenset(),
+    "chat_connecting": frozenset(),
+    "chat_offline": frozenset(),
+    "chat_engine_loading": frozenset(),
+    "chat_writing": frozenset(),
+    "chat_too_long": frozenset({"limit"}),
+    "chat_failed_send": frozenset(),
+    "chat_retry": frozenset(),
+}
+RESERVED = frozenset({"title", "current_time"}).union(*PHRASES.values())
+_LANGUAGE = re.compile(r"[a-z]{2,3}")
+_PROMPT = re.compile(r"prompt\.([a-z]{2,3})\.md")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+
+def load_all(root: Path) -> dict[str, Bot]:
+    """Every bot below `root`, by name. Raises ConfigError with the mistakes of all of them."""
+    folders = (
+        sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] not in "._") if root.is_dir() else []
+    )
+    bots, problems = {}, []
+    for folder in folders:
+        try:
+            bots[folder.name] = load(folder)
+        except ConfigError as error:
+            problems += error.problems
+    if not folders:
+        problems.append(f"{root.name}/: holds no bot; a bot is a folder with bot.toml, prompt.md and phrases.toml")
+    if problems:
+        raise ConfigError(problems)
+    return bots
+
+
+def load(folder: Path) -> Bot:
+    """The bot that a folder describes; its name is the folder's. Raises ConfigError with every mistake in it."""
+    problems: list[str] = []
+    if not _NAME.fullmatch(folder.name):
+        problems.append(f"{folder.parent.name}/{folder.name}: name the folder with small letters, digits, - and _ only")
+    sources = [read(folder, name, problems) for name in ("bot.toml", "phrases.toml")]
+    settings, wording = (source and parse(source) for source in sources)
+    if not settings or not wording:
+        raise ConfigError(problems)  # the prompts cannot be judged without the names that bot.toml gives
+    default = _default_language(settings)
+    settings.known(KEYS, settings.values, (), "setting")
+    title = _words(settings, ("title",), settings.values.get("title", ""), default)
+    values = _variables(settings, default) | {"title": title}
+    timezone, sampling = _timezone(settings), _sampling(settings)
+    prompts = _prompts(folder, default, values, problems)
+    phrases = _phrases(wording, default, prompts, values)
+    if problems:
+        raise ConfigError(problems)
+    return Bot(
+        name=folder.name,
+        default_language=default,
+        prompts=prompts,
+        phrases=phrases,
+        sampling=sampling,
+        title=_spoken(values, default, default)["title"],
+        timezone=timezone,
+    )
+
+
+def _default_language(table: Table) -> str:
+    value = table.values.get("default_language")
+    if isinstance(value, str) and _LANGUAGE.fullmatch(value):
+        return value
+    table.problem(("default_language",), 'default_language must be the language of prompt.md, such as "en" or "zh"')
+    return "en"
+
+
+def _words(table: Table, path: tuple[str, ...], value: object, default: str) -> dict[str, str]:
+    """A text, or one for each language, by language; a text for all of them stands under the default one."""
+    words = value if isinstance(value, dict) else {default: value}
+    where = ".".join(path)
+    if default not in words:
+        table.problem(path, f'{where} lacks the default language; add {default} = "..."')
+    for language, text in words.items():
+        if not isinstance(text, str):
+            table.problem(
+                (*path, language), f'{where} must be a text in quotes, or {{ {default} = "...", zh = "..." }}'
+            )
+        elif not _LANGUAGE.fullmatch(language):
+            table.problem((*path, language), f'{where}: {language} is no language; write two letters, such as "en"')
+        elif PLACEHOLDER.search(text):
+            table.problem((*path, language), f"{where} is put into other texts, so it may not hold {{...}} itself")
+    return {language: text for language, text in words.items() if isinstance(text, str)}
+
+
+def _variables(table: Table, default: str) -> dict[str, dict[str, str]]:
+    values = table.values.get("variables", {})
+    if not isinstance(values, dict):
+        table.problem(("variables",), "variables must be a part of its own: a line [variables], and names below it")
+        return {}
+    for name in values:
+        if not PLACEHOLDER.fullmatch(f"{{{name}}}"):
+            table.problem(("variables", name), f"{name} cannot be used in a text; use small letters, digits and _ only")
+        elif name in RESERVED:
+            table.problem(("variables", name), f"{name} is filled in by Frontdesk; choose another name")
+    return {name: _words(table, ("variables", name), value, default) for name, value in values.items()}
+
+
+def _spoken(values: Mapping[str, Mapping[str, str]], language: str, default: str) -> dict[str, str]:
+    return {name: words.get(language, words.get(default, "")) for name, words in values.items()}
+
+
+def _timezone(table: Table) -> str:
+    value = table.values.get("timezone", "")
+    try:
+        if not isinstance(value, str):
+            raise ValueError("not a text")
+        if value:
+            ZoneInfo(value)
+    except (KeyError, ValueError, OSError):  # not found, no proper name, or a folder of the database such as "Asia"
+        table.problem(
+            ("timezone",),
+            'timezone must be a name such as "Asia/Shanghai" or "Europe/Berlin", or "" for the machine\'s',
+        )
+        return ""
+    return value
+
+
+def _sampling(table: Table) -> Sampling:
+    values = table.values.get("sampling", {})
+    if not isinstance(values, dict):
+        table.problem(("sampling",), "sampling must be a part of its own: a line [sampling], and settings below it")
+        return Sampling()
+    usual = Sampling()
+    given = {name: getattr(usual, name) for name in ("temperature", "top_p", "max_tokens", "stop")}
+    table.known(tuple(given), values, ("sampling",), "setting")
+    given |= values
+    temperature, top_p, max_tokens, stop = (given[name] for name in ("temperature", "top_p", "max_tokens", "stop"))
+    if not _number(temperature) or not 0 <= temperature <= 2:
+        table.problem(("sampling", "temperature"), "temperature must be a number from 0 to 2")
+    if not _number(top_p) or not 0 < top_p <= 1:
+        table.problem(("sampling", "top_p"), "top_p must be a number over 0, up to 1")
+    if not isinstance(max_tokens, int) or isinstance(max_tokens, bool) or not 1 <= max_tokens <= 100_000:
+        table.problem(("sampling", "max_tokens"), "max_tokens must be a whole number from 1 to 100000")
+    # At most four: platform.openai.com/docs/api-reference/chat/create
+    if not isinstance(stop, list | tuple) or len(stop) > 4 or not all(isinstance(each, str) and each for each in stop):
+        table.problem(("sampling", "stop"), 'stop must be a list of at most four texts, such as ["END"]')
+        stop = ()
+    return Sampling(temperature, top_p, max_tokens, tuple(stop))
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _prompts(
+    folder: Path, default: str, values: Mapping[str, Mapping[str, str]], problems: list[str]
+) -> dict[str, Prompt]:
+    files = {default: "prompt.md"}
+    for path in sorted(folder.glob("prompt*.md")):
+        match, label = _PROMPT.fullmatch(path.name), f"{folder.parent.name}/{folder.name}/{path.name}"
+        if match and match[1] == default:
+            problems.append(
+                f"{label}: {default} is the default language, and its prompt is prompt.md; keep only that one"
+            )
+        elif match:
+            files[match[1]] = path.name
+        elif path.name != "prompt.md":
+            problems.append(f"{label}: would not be read; name it prompt.<language>.md, such as prompt.zh.md")
+    sources = {language: read(folder, name, problems) for language, name in files.items()}
+    return {
+        language: _prompt(source, _spoken(values, language, default)) for language, source in sources.items() if source
+    }
+
+
+def _prompt(source: Source, values: Mapping[str, str]) -> Prompt:
+    lines = source.text.split("\n")
+    marks = [number for number, line in enumerate(lines) if line.strip() == EACH_TURN]
+    for number, line in enumerate(lines):
+        if number not in marks and re.fullmatch(r"[-—–= ]*each ?turn[-—–=: ]*", line.strip(), re.IGNORECASE):
+            source.problem(number + 1, f"write this line exactly as {EACH_TURN}")
+    for number in marks[1:]:
+        source.problem(number + 1, f"the line {EACH_TURN} may stand only once; remove this one")
+    border = marks[0] if marks else len(lines)
+    system = fill(source, "\n".join(lines[:border]), 1, values).strip()
+    note = fill(source, "\n".join(lines[border + 1 :]), border + 2, values, {"current_time"}).strip()
+    if not system:
+        source.problem(1, f"says nothing above the line {EACH_TURN}; write who the bot is and how it answers")
+    return Prompt(system, note)
+
+
+def _phrases(
+    table: Table, default: str, prompts: Mapping[str, Prompt], values: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, str]]:
+    phrases = {}
+    for language in prompts.keys() | {default}:
+        if language not in table.values:
+            table.problem(
+                (), f"lacks the language of a prompt; add a part [{language}] with the same names as the others"
+            )
+    for language, words in table.values.items():
+        if not _LANGUAGE.fullmatch(language) or not isinstance(words, dict):
+            table.problem((language,), f"{language} stands outside a language; put it below a line such as [{default}]")
+            continue
+        table.known(tuple(PHRASES), words, (language,), "phrase")
+        if missing := [name for name in PHRASES if name not in words]:
+            table.problem(
+                (language,), f'[{language}] lacks {", ".join(missing)}; add them, such as {missing[0]} = "..."'
+            )
+        spoken = _spoken(values, language, default)
+        phrases[language] = {
+            name: _phrase(table, (language, name), text, spoken) for name, text in words.items() if name in PHRASES
+        }
+    return phrases
+
+
+def _phrase(table: Table, path: tuple[str, str], text: object, values: Mapping[str, str]) -> str:
+    if not isinstance(text, str) or not text.strip():
+        table.problem(path, f"{path[1]} must be a text in quotes, and not empty")
+        return ""
+    return fill(table.source, text, table.lines.get(path, 1), values, PHRASES[path[1]])

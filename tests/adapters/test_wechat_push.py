@@ -1,0 +1,276 @@
+"""Customer-service messages: sent as WeChat wants them, tokens renewed, refusals told apart, no secret in any of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from adapters.wechat.channel import Settings, build
+from adapters.wechat.simulated_api import Fault
+from core.channel import Channel
+from core.config import Environment, section
+from core.errors import ConfigError, DeliveryError
+from core.types import ConversationKey, Delivery, Draft, ReplyKind
+from tests.adapters.wechat_house import APP_ID, KEY, SECRET, TOKEN, USER, House, house
+
+SAMPLES = Path(__file__).parents[2] / "adapters" / "wechat" / "samples"
+OUTBOUND = sorted(SAMPLES.glob("out_*.json"))
+CONVERSATION = ConversationKey("wechat", "support", USER)
+SEND = "/custom/send"
+VERIFIED: dict[str, Any] = {"app_secret": SECRET, "account_verified": True}
+
+
+def part(text: str, to: str = USER) -> Delivery:
+    address = {"to": to, "from": "gh_0123456789ab"}
+    return Delivery(1, 1, CONVERSATION, address, text, ReplyKind.ANSWER)
+
+
+async def refused(home: House, text: str = "Hello", to: str = USER) -> DeliveryError:
+    with pytest.raises(DeliveryError) as caught:
+        await home.channel.deliver(part(text, to))
+    assert SECRET not in str(caught.value)
+    assert "token-" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize("path", OUTBOUND, ids=lambda path: path.stem)
+async def test_a_sample_is_sent_as_the_call_it_says(path: Path) -> None:
+    sample = json.loads(path.read_text(encoding="utf-8"))
+    given = sample["delivery"]
+    conversation = ConversationKey(**given.pop("conversation"))
+    delivery = Delivery(conversation=conversation, kind=ReplyKind(given.pop("kind")), **given)
+    async with house(**VERIFIED, verified="true") as home:
+        await home.wechat.user_says(USER, "Hello")
+        await home.channel.deliver(delivery)
+        sent = [call for call in home.wechat.api.calls if call.path.endswith(SEND)]
+    assert [{"method": "POST", "path": call.path, "body": call.body} for call in sent] == sample["calls"]
+
+
+async def test_a_message_is_acknowledged_at_once_and_its_answer_sent_later() -> None:
+    async with house(**VERIFIED) as home:
+        assert not home.channel.traits.pull
+        assert await home.wechat.user_says(USER, "Where is my order?", duplicates=2) == ""
+        assert len(home.gateway.messages) == 1
+        await home.channel.deliver(part("您好 😀 ]]> <b>"))
+        assert home.wechat.answers(USER) == ["您好 😀 ]]> <b>"]
+        assert await home.channel.preview(Draft(1, CONVERSATION, {}, "so far")) is None
+
+
+async def test_the_limit_is_bytes() -> None:
+    async with house(**VERIFIED) as home:
+        await home.wechat.user_says(USER, "Hello")
+        traits = home.channel.traits
+        assert traits.measure("中" * 682) <= traits.text_limit < traits.measure("中" * 683)
+        await home.channel.deliver(part("中" * 682))
+        assert "errcode 45002" in (await refused(home, "中" * 683)).reason
+
+
+async def test_one_token_serves_all_calls_until_shortly_before_its_end() -> None:
+    async with house(**VERIFIED) as home:
+        fetched = [call for call in home.wechat.api.calls if call.path.endswith("stable_token")]
+        await home.wechat.user_says(USER, "Hello")
+        await asyncio.gather(*(home.channel.deliver(part("Hello")) for _ in range(5)))
+        assert tokens(home) == len(fetched) == 1
+        home.clock.now += 6899
+        await home.wechat.user_says(USER, "Hello")
+        await home.channel.deliver(part("Hello"))
+        assert tokens(home) == 1
+        home.clock.now += 2
+        await home.channel.deliver(part("Hello"))
+        assert tokens(home) == 2
+
+
+def tokens(home: House) -> int:
+    return len([call for call in home.wechat.api.calls if call.path.endswith("stable_token")])
+
+
+async def test_a_spent_token_is_renewed_once_for_all_who_met_it() -> None:
+    async with house(**VERIFIED) as home:
+        await home.wechat.user_says(USER, "Hello")
+        home.wechat.api.spend_token()
+        await asyncio.gather(*(home.channel.deliver(part(f"{number}")) for number in range(4)))
+        assert sorted(home.wechat.answers(USER)) == ["0", "1", "2", "3"]
+        assert tokens(home) == 2
+        forced = [call.body["force_refresh"] for call in home.wechat.api.calls if call.path.endswith("stable_token")]
+        assert forced == [False, True]
+
+
+@pytest.mark.parametrize("code", [40001, 40014, 42001])
+async def test_a_token_that_stays_refused_is_not_asked_for_again_and_again(code: int) -> None:
+    async with house(**VERIFIED) as home:
+        await home.wechat.user_says(USER, "Hello")
+        home.wechat.api.faults.extend([Fault(SEND, errcode=code)] * 3)
+        error = await refused(home)
+        assert (error.retryable, error.unclear) == (True, False)
+        # A second forced refresh within 30 s is not allowed.
+        assert (await refused(home)).retryable
+        assert tokens(home) == 2
+        home.clock.now += 31
+        await home.channel.deliver(part("Hello"))
+        assert home.wechat.answers(USER) == ["Hello"]
+
+
+@pytest.mark.parametrize(
+    ("code", "retryable", "pause"),
+    [
+        (45015, False, None),
+        (45047, False, None),
+        (40003, False, None),
+        (43019, False, None),
+        (45002, False, None),
+        (99999, False, None),
+        (-1, True, 5.0),
+        (45011, True, 60.0),
+        (45009, True, 3600.0),
+        (40164, True, 300.0),
+    ],
+)
+async def test_a_refusal_is_told_by_its_code(code: int, retryable: bool, pause: float | None) -> None:
+    async with house(**VERIFIED) as home:
+        home.wechat.api.faults.append(Fault(SEND, errcode=code))
+        error = await refused(home)
+        assert (error.retryable, error.retry_after, error.unclear) == (retryable, pause, False)
+        assert f"errcode {code}" in error.reason
+
+
+async def test_the_real_windows_and_counts_are_met() -> None:
+    async with house(**VERIFIED) as home:
+        assert "40003" in (await refused(home)).reason
+        await home.wechat.user_says(USER, "Hello")
+        for number in range(5):
+            await home.channel.deliver(part(str(number)))
+        assert "45047" in (await refused(home)).reason
+        await home.wechat.user_says(USER, "Hello")
+        home.clock.now += 48 * 3600 + 1
+        assert "45015" in (await refused(home)).reason
+
+
+async def test_an_unknown_outcome_is_called_unclear() -> None:
+    async with house(**VERIFIED) as home:
+        await home.wechat.user_says(USER, "Hello")
+        home.wechat.api.faults.append(Fault(SEND, silent=True, done=True))
+        home.wechat.api.faults.append(Fault(SEND, status=502, done=True))
+        for _ in range(2):
+            error = await refused(home)
+            assert (error.unclear, error.retryable) == (True, False)
+        assert home.wechat.answers(USER) == ["Hello", "Hello"]
+
+
+async def test_a_refused_connection_and_a_busy_server_are_tried_again() -> None:
+    async with house(**VERIFIED) as home:
+        home.wechat.api.faults.append(Fault(SEND, status=503))
+        assert (await refused(home)).retryable
+        home.wechat.api.faults.append(Fault("stable_token", silent=True))
+        home.clock.now += 7200
+        error = await refused(home)
+        assert (error.retryable, error.unclear) == (True, False)
+        await home.wechat.stop()
+        error = await refused(home)
+        assert (error.retryable, error.unclear) == (True, False)
+
+
+async def test_an_unverified_account_replies_passively() -> None:
+    async with house(app_secret=SECRET) as home:
+        assert home.channel.traits.pull
+        said = await home.says("Hello")
+        await home.gateway.commit("Hi")
+        assert await said == "Hi"
+        assert (await refused(home)).retryable
+        assert not [call for call in home.wechat.api.calls if call.path.endswith(SEND)]
+
+
+async def test_an_account_that_loses_its_right_replies_passively_from_then_on() -> None:
+    async with house(**VERIFIED) as home:
+        assert await home.wechat.user_says(USER, "Hello") == ""
+        home.wechat.api.verified = False
+        error = await refused(home)
+        assert error.retryable
+        assert "not verified" in error.reason
+        assert home.channel.traits.pull
+        # The part stays in the ledger; the next message takes it.
+        await home.gateway.commit("Hi")
+        assert await home.wechat.user_says(USER, "?") == "Hi"
+
+
+async def test_what_cannot_be_found_out_at_the_start_is_found_out_later() -> None:
+    async with house(**VERIFIED, verified="false") as home:
+        faults = [Fault("stable_token", errcode=40164), Fault("stable_token", status=502), Fault("typing", errcode=-1)]
+        home.wechat.api.faults.extend(faults)
+        given = Settings.model_validate(
+            {"token": TOKEN, "app_id": APP_ID, "app_secret": SECRET, "api_base_url": home.wechat.base_url}
+        )
+        channel = type(home.channel)(
+            "wechat", given, public_url="", clock=home.clock, timer=home.clock, timeout_seconds=0.3, probe_pause=0.001
+        )
+        with capture_logs() as lines:
+            await channel.start()
+            at_start = channel.traits.pull
+            await next(task for task in asyncio.all_tasks() if task.get_name() == "wechat-probe")
+            assert (at_start, channel.traits.pull) == (True, False)
+            await channel.close()
+        assert [line["remedy"] != "" for line in lines if line["event"] == "account_unknown"] == [True, False, False]
+
+
+async def test_the_setting_wins_over_what_could_be_found_out() -> None:
+    async with house(**VERIFIED, verified="false") as home:
+        assert home.channel.traits.pull
+        assert not home.wechat.api.calls
+    async with house(app_secret=SECRET, verified="true") as home:
+        assert not home.channel.traits.pull
+        error = await refused(home)
+        assert (error.retryable, "48001" in error.reason) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("fault", "ok", "words"),
+    [
+        (None, True, "customer-service"),
+        (Fault("typing", errcode=48001), True, "passive"),
+        (Fault("stable_token", errcode=40164), False, "whitelist"),
+        (Fault("stable_token", errcode=40013), False, "app_id"),
+        (Fault("stable_token", errcode=40125), False, "app_secret"),
+        (Fault("stable_token", status=502), False, "network"),
+    ],
+)
+async def test_check_says_what_to_do(fault: Fault | None, ok: bool, words: str) -> None:
+    async with house(**VERIFIED, verified="false") as home:
+        if fault:
+            home.wechat.api.faults.append(fault)
+        webhook, api = await home.channel.check()
+        assert not webhook.ok
+        assert "public_url" in webhook.remedy
+        assert api.ok is ok
+        assert words in f"{api.detail} {api.remedy}"
+
+
+async def test_check_needs_no_start_and_no_secret() -> None:
+    given = Settings.model_validate({"token": TOKEN, "app_id": APP_ID, "aes_key": KEY})
+    channel: Channel = build("wechat_shop", given, public_url="https://bot.example.com")
+    webhook, account = await channel.check()
+    assert (webhook.ok, account.ok, channel.name) == (True, True, "wechat_shop")
+    assert "https://bot.example.com/wechat_shop, safe mode" in webhook.detail
+
+
+def test_settings_say_what_is_missing() -> None:
+    assert Settings().missing() == ["WECHAT_TOKEN", "app_id"]
+    assert Settings.model_validate({"token": "t", "app_id": "a"}).missing() == []
+    assert Settings.model_validate({"token": "t", "app_id": "a", "verified": True}).missing() == ["WECHAT_APP_SECRET"]
+
+
+def test_secrets_come_from_their_variables_and_a_wrong_key_is_named_not_shown(tmp_path: Path) -> None:
+    process = {"WECHAT_TOKEN": "t", "WECHAT_APP_SECRET": "s", "WECHAT_AES_KEY": KEY}
+    environment = Environment(tmp_path / ".env", process)
+    given = section("channels.wechat", Settings, {"app_id": "a"}, environment)
+    assert given.missing() == []
+    assert "s" not in repr(given.app_secret)
+    wrong = Environment(tmp_path / ".env", process | {"WECHAT_AES_KEY": "tooshort!"})
+    with pytest.raises(ConfigError) as caught:
+        section("channels.wechat", Settings, {"app_id": "a"}, wrong)
+    assert "aes_key" in str(caught.value)
+    assert "43" in str(caught.value)
+    assert "tooshort" not in str(caught.value)
