@@ -219,7 +219,7 @@ def _phrases(
     table: Table, default: str, prompts: Mapping[str, Prompt], values: Mapping[str, Mapping[str, str]]
 ) -> dict[str, dict[str, str]]:
     phrases = {}
-    for language in prompts.keys() | {default}:
+    for language in sorted(prompts.keys() | {default}):
         if language not in table.values:
             table.problem(
                 (), f"lacks the language of a prompt; add a part [{language}] with the same names as the others"

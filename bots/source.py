@@ -1,4 +1,4 @@
-"""A file of a bot's folder, and every mistake found in it as `bots/support/prompt.md:12: what is wrong and what to do`."""
+"""A file of a bot's folder, and each mistake in it as `bots/support/prompt.md:12: what is wrong and what to do`."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Table:
 
     def known(self, names: Collection[str], values: Mapping[str, object], path: tuple[str, ...], kind: str) -> None:
         """Report every key that is not one of `names`."""
-        for name in values.keys() - set(names):
+        for name in sorted(values.keys() - set(names)):
             near = get_close_matches(name, list(names), n=1)
             advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
             self.problem((*path, name), f"there is no {kind} {name}; {advice}")
@@ -107,10 +107,8 @@ def _unknown(name: str, known: Collection[str]) -> str:
             "because what is above it must never change; move it there"
         )
     near = get_close_matches(name, list(known), n=1)
-    advice = f"did you mean {{{near[0]}}}?" if near else "add it to [variables] in bot.toml"
-    return f"nothing is known as {{{name}}}; {advice} If the braces are meant as they are, write {{ {name} }}".replace(
-        "bot.toml If", "bot.toml. If"
-    )
+    advice = f"did you mean {{{near[0]}}}?" if near else "add it to [variables] in bot.toml."
+    return f"nothing is known as {{{name}}}; {advice} Braces that are meant as they are need spaces: {{ {name} }}"
 
 
 def _lines(text: str) -> dict[tuple[str, ...], int]:

@@ -225,7 +225,7 @@ SectionT = TypeVar("SectionT", bound=Section)
 
 
 def section(name: str, model: type[SectionT], table: Mapping[str, object], environment: Environment) -> SectionT:
-    """Type one section that an adapter owns, with its secrets filled from the variables it names. Raises ConfigError."""
+    """Type one section that an adapter owns, its secrets filled from the variables it names. Raises ConfigError."""
     default_section = name.rpartition(".")[2] == (table.get("kind") or name.rpartition(".")[2])
     values = dict(table)
     for secret in model.model_fields:

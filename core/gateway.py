@@ -194,12 +194,19 @@ class House:
         peer = request.remote or ""
         chain = [hop.strip() for header in request.headers.getall("X-Forwarded-For", []) for hop in header.split(",")]
         while chain and self._is_proxy(peer):
-            peer = chain.pop()
+            hop = chain.pop()
+            if not _is_address(hop):
+                break
+            peer = hop
         return peer
 
     def _is_proxy(self, address: str) -> bool:
-        try:
-            ip = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        return any(ip in network for network in self._proxies)
+        return _is_address(address) and any(ipaddress.ip_address(address) in network for network in self._proxies)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

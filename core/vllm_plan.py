@@ -19,7 +19,7 @@ FLAGSHIP = "openai/gpt-oss-20b"
 FLAGSHIP_MIB = 16 * 1024
 SMALL = "SmolLM2-135M-Instruct"  # made by `make setup` from a package, so that no hub is needed
 KNOWN_WEIGHTS = {FLAGSHIP: 13_800_000_000, "openai/gpt-oss-120b": 65_300_000_000}  # MXFP4, as published
-PROCESS_BYTES = 3 * GIB  # vLLM's three processes on a CPU without weights and cache: 2.1 GiB measured
+PROCESS_BYTES = 3 * GIB  # vLLM's three processes on a CPU without weights and cache; 1.9 GiB measured
 CARD_RESERVE = 1.5 * GIB  # activations and CUDA itself, inside vLLM's share of the card
 CPU_CONTEXT, CPU_SEQUENCES = 8192, 16
 
@@ -34,6 +34,7 @@ class Model:
     weights: int = 0  # bytes
     context: int = 0  # the longest the model was made for, in tokens
     kind: str = ""  # model_type of its config.json
+    token_bytes: int = 0  # of KV cache for each token, in 16 bits
 
     @property
     def is_gpt_oss(self) -> bool:
@@ -100,7 +101,14 @@ def _read_folder(folder: Path, model: Model) -> Model:
         weights=KNOWN_WEIGHTS.get(model.source, weights),  # a half-downloaded snapshot would look small
         context=int(config.get("max_position_embeddings", 0)),
         kind=str(config.get("model_type", "")),
+        token_bytes=_token_bytes(config),
     )
+
+
+def _token_bytes(config: Mapping[str, int]) -> int:
+    heads = config.get("num_attention_heads", 0)
+    size = config.get("head_dim") or (config.get("hidden_size", 0) // heads if heads else 0)
+    return 2 * 2 * config.get("num_hidden_layers", 0) * config.get("num_key_value_heads", heads) * size
 
 
 def plan(settings: EngineSettings, machine: Machine, model: Model) -> EnginePlan:
@@ -122,7 +130,7 @@ def plan(settings: EngineSettings, machine: Machine, model: Model) -> EnginePlan
         flags |= _card_flags(settings, machine, card, model)
         where = f"{card.name}"
     else:
-        cache = _cpu_cache_gib(machine, model)
+        cache = _cpu_cache_gib(settings, machine, model)
         flags |= _cpu_flags(settings, model)
         environment |= {"VLLM_CPU_KVCACHE_SPACE": str(cache)}
         where = f"{machine.cpus:.0f} CPU cores"
@@ -182,11 +190,14 @@ def _card_flags(settings: EngineSettings, machine: Machine, card: Card, model: M
     }
 
 
-def _cpu_cache_gib(machine: Machine, model: Model) -> int:
-    """GiB of memory for the KV cache: as much of 4, 2 and 1 as leaves the machine room to breathe."""
+def _cpu_cache_gib(settings: EngineSettings, machine: Machine, model: Model) -> int:
+    """GiB of memory for the KV cache, which vLLM takes at once: 4, 2 or 1, as is needed and leaves room to breathe."""
+    context = settings.max_model_len or min(CPU_CONTEXT, model.context or CPU_CONTEXT)
+    # Half of the worst case: all replies at once, each with a full context, do not come together.
+    needed = max(CPU_SEQUENCES, settings.max_concurrency) * context * model.token_bytes / 2 or 4 * GIB
     left = machine.memory_available - model.weights - PROCESS_BYTES
     for size in (4, 2, 1):
-        if size * GIB <= left * (0.5 if size > 1 else 1.0):
+        if size == 1 and GIB <= left or needed > size // 2 * GIB and size * GIB <= left / 2:
             return size
     raise ConfigError(
         [

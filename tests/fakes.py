@@ -20,8 +20,16 @@ from core.types import Bot, ConversationKey, Delivery, Delta, Draft, Prompt, Usa
 Piece = str | Delta | Exception | asyncio.Event
 
 PHRASES = (
-    "apology_empty apology_engine cut_mark engine_loading greeting more_follows still_writing throttled throttled_tokens"
-).split()
+    "apology_empty",
+    "apology_engine",
+    "cut_mark",
+    "engine_loading",
+    "greeting",
+    "more_follows",
+    "still_writing",
+    "throttled",
+    "throttled_tokens",
+)
 
 
 class FakeClock:

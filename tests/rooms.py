@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from core.config import DialogueSettings, ThrottleSettings
 from core.dialogue import Dialogue
 from core.gateway import Bell, House
+from core.ledger import Counts
 from core.ledger.sqlite import SqliteLedger
 from core.metrics import Metrics
 from core.runtime import Runtime
@@ -50,6 +52,15 @@ class Rooms:
             event or f"event-{self.count}", self.conversation(chat), user or chat, text, {"chat": chat}, language
         )
         return await self.house.receive(message)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Let the workers go on until something holds."""
+        async with asyncio.timeout(10):
+            while not holds():
+                await asyncio.sleep(0)
+
+    def metrics_text(self) -> str:
+        return self.metrics.render(Counts(0, 0, None, 0, 0), self.engine.state, self.clock()).decode()
 
     def seen(self, chat: str = "chat") -> list[str]:
         return self.channel.screen(self.conversation(chat))

@@ -32,6 +32,7 @@ SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105  # core.telegram
 _PREVIEW_SECONDS = 1.1  # one message a second in one chat: core.telegram.org/bots/faq#my-bot-is-hitting-limits
 _GROUP_SECONDS = 3.1  # twenty a minute in one group: the same page
 _SHOWN_TURNS = 10_000
+_CONNECTIONS = 100  # of ours to the Bot API
 _LONGEST_PAUSE_SECONDS = 60.0
 
 
@@ -92,7 +93,10 @@ class TelegramChannel:
         self.traits = Traits(text_limit=TEXT_LIMIT, measure=utf16_length, preview_seconds=_PREVIEW_SECONDS)
         self._log = structlog.get_logger().bind(channel=name)
         self._bot = settings.bot
-        self._api = BotApi(token, settings.api_base_url, seconds=settings.timeout_seconds, connections=100)
+        self._connect = partial(
+            BotApi, token, settings.api_base_url, seconds=settings.timeout_seconds, connections=_CONNECTIONS
+        )
+        self._api = self._connect()
         self._secret = settings.secret.get_secret_value() if settings.secret else derived_secret(token)
         self._webhook_url = f"{public_url}/{name}" if public_url else ""
         self._webhook_connections = settings.max_connections
@@ -152,11 +156,11 @@ class TelegramChannel:
             raise
 
     async def check(self) -> list[Finding]:
+        api = self._connect()  # of its own, since check may run without start and close
         try:
-            return await self._findings()
+            return await self._findings(api)
         finally:
-            if self._registration is None:  # nobody will call close()
-                await self._api.close()
+            await api.close()
 
     async def _receive(self, gateway: Gateway, request: web.Request) -> web.Response:
         given = request.headers.get(SECRET_HEADER, "")
@@ -181,7 +185,7 @@ class TelegramChannel:
 
     async def _put(self, reference: str, place: Place, text: str) -> str:
         """The text in the message that `reference` names, or in a new one."""
-        shown = _shown(reference)
+        shown = _message_of(reference)
         placed = await (self._api.edit(shown, text) if shown else self._api.send(place, text))
         return f"{placed.chat_id}:{placed.message_id}"
 
@@ -209,17 +213,17 @@ class TelegramChannel:
                 self._log.info("telegram_registered", username=self._me.username, webhook=self._webhook_url)
                 return
 
-    async def _findings(self) -> list[Finding]:
+    async def _findings(self, api: BotApi) -> list[Finding]:
         subject = f"{self.name}: token"
         try:
-            me = await self._api.me()
+            me = await api.me()
         except DeliveryError as error:
             remedy = "check the token, api_base_url, and that this machine reaches it"
             return [Finding(subject, False, error.reason, remedy)]
         found = [Finding(subject, True, f"@{me.username}, id {me.id}")]
         subject = f"{self.name}: webhook"
         try:
-            webhook = await self._api.webhook()
+            webhook = await api.webhook()
         except DeliveryError as error:
             return [*found, Finding(subject, False, error.reason, "try again")]
         if not self._webhook_url:
@@ -251,7 +255,7 @@ def _place(address: JsonObject) -> tuple[Place, bool]:
     return Place(chat_id, thread_id if isinstance(thread_id, int) else 0, reply_to), grouped
 
 
-def _shown(reference: str) -> Shown | None:
+def _message_of(reference: str) -> Shown | None:
     chat_id, _, message_id = reference.partition(":")
     try:
         return Shown(int(chat_id), int(message_id))

@@ -10,19 +10,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from typing import Annotated, Literal
 
 import structlog
 from aiohttp import web
-from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic import SecretStr
 
 from adapters.wechat.api import TOKEN_REFUSED, UNVERIFIED, Api, Refused
 from adapters.wechat.convert import TEXT_LIMIT, utf8_length
-from adapters.wechat.crypto import Seal, key_of
+from adapters.wechat.crypto import Seal
 from adapters.wechat.passive import PHRASE_ROOM, Pace, PassiveReplies
+from adapters.wechat.settings import Settings
 from adapters.wechat.webhook import Webhook
 from core.channel import Finding, Gateway, Traits
-from core.config import ChannelSettings, HttpUrl, Positive
 from core.errors import DeliveryError
 from core.types import Delivery, Draft
 
@@ -37,44 +36,6 @@ _REMEDIES = {
     40001: "compare the app_secret with the console (基本配置), or reset it there",
     40125: "compare the app_secret with the console (基本配置), or reset it there",
 }
-
-
-def _valid_key(value: SecretStr | None) -> SecretStr | None:
-    if value is not None and value.get_secret_value():
-        try:
-            key_of(value.get_secret_value())
-        except ValueError:  # its text would hold nothing secret, but says less
-            raise ValueError("must be the 43 letters and digits of the console's EncodingAESKey") from None
-    return value
-
-
-def _word(value: object) -> object:
-    return str(value).lower() if isinstance(value, bool) else value
-
-
-class Settings(ChannelSettings):
-    """`[channels.wechat]`."""
-
-    token_env: str = "WECHAT_TOKEN"  # noqa: S105  # a variable's name
-    token: SecretStr | None = None
-    app_id: str = ""
-    app_secret_env: str = "WECHAT_APP_SECRET"  # noqa: S105  # likewise
-    app_secret: SecretStr | None = None
-    aes_key_env: str = "WECHAT_AES_KEY"
-    aes_key: Annotated[SecretStr | None, AfterValidator(_valid_key)] = None
-    mode: Literal["auto", "compatible"] = (
-        "auto"  # compatible: unencrypted pushes are taken although there is an aes_key
-    )
-    verified: Annotated[Literal["auto", "true", "false"], BeforeValidator(_word)] = "auto"
-    api_base_url: HttpUrl = "https://api.weixin.qq.com"
-    answer_seconds: Positive = 4.6  # when the last delivery is answered; WeChat waits 5 s
-    hold_seconds: Positive = 5.5  # when a delivery that WeChat did not close is closed by us
-
-    def missing(self) -> list[str]:
-        """What must be set before the channel can be on."""
-        names = [] if _plain(self.token) else [self.token_env]
-        names += [] if self.app_id else ["app_id"]
-        return names + ([self.app_secret_env] if self.verified == "true" and not _plain(self.app_secret) else [])
 
 
 def build(name: str, settings: Settings, *, public_url: str) -> WeChat:

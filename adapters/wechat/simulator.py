@@ -46,7 +46,7 @@ class MalformedReply(Exception):
 
 
 class WeChatPlatform:
-    """One official account, its users and WeChat between them. Use it as an async context manager."""
+    """One official account, its users and WeChat between them. Use it with `async with`."""
 
     def __init__(
         self,

@@ -35,10 +35,13 @@ def accept(connection: Connection, message: InboundMessage, admission: Admission
     state = MessageState.THROTTLED if refusal else MessageState.WAITING
     address = orjson.dumps(message.address).decode()
     message_id: int = connection.execute(
-        "INSERT INTO messages (channel, event_id, conversation_id, user, text, language, address, sent_at, accepted_at, state)"
+        "INSERT INTO messages"
+        " (channel, event_id, conversation_id, user, text, language, address, sent_at, accepted_at, state)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (key.channel, message.event_id, conversation_id, user, message.text, message.language, address)
-        + (message.sent_at, now, state),
+        (
+            *(key.channel, message.event_id, conversation_id, user, message.text, message.language, address),
+            *(message.sent_at, now, state),
+        ),
     ).lastrowid
     write_audit(connection, message_entry(message_id, message, state), now)
     if refusal is None and running is None:
@@ -128,7 +131,8 @@ def queue_parts(
     now: float,
 ) -> None:
     connection.executemany(
-        "INSERT INTO deliveries (turn_id, conversation_id, channel, part, parts, text, kind, address, state, reference, due_at)"
+        "INSERT INTO deliveries"
+        " (turn_id, conversation_id, channel, part, parts, text, kind, address, state, reference, due_at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?)",
         [
             (

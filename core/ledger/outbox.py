@@ -36,7 +36,7 @@ def _delivery(row: tuple[int, int, str, str, str, str, str, str, str, int, int, 
 
 def due(connection: Connection, channel: str, now: float, limit: int) -> tuple[Delivery, ...]:
     rows = connection.execute(
-        f"SELECT {COLUMNS} WHERE d.channel = ? AND d.state = 'pending' AND d.due_at <= ? AND NOT EXISTS ("
+        f"SELECT {COLUMNS} WHERE d.channel = ? AND d.state = 'pending' AND d.due_at <= ? AND NOT EXISTS ("  # noqa: S608 - constants
         " SELECT 1 FROM deliveries e WHERE e.conversation_id = d.conversation_id"
         " AND e.state IN ('pending', 'sending') AND e.id < d.id) ORDER BY d.due_at, d.id LIMIT ?",
         (channel, now, limit),
@@ -82,7 +82,7 @@ def recover(connection: Connection, repeatable: frozenset[str]) -> None:
     """After a crash: sends that were under way go again where a repeat cannot show twice, and are `unclear`
     elsewhere."""
     rows = connection.execute(
-        f"SELECT id, channel, reference FROM deliveries WHERE {OPEN} AND state = 'sending'"
+        f"SELECT id, channel, reference FROM deliveries WHERE {OPEN} AND state = 'sending'"  # noqa: S608 - a constant
     ).fetchall()
     for delivery, channel, reference in rows:
         if reference or channel in repeatable:

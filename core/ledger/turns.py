@@ -30,7 +30,8 @@ def claim(connection: Connection, now: float, lease_seconds: float, merge_messag
     lease = now + lease_seconds
     if turn_id is None:
         turn_id = connection.execute(
-            "INSERT INTO turns (conversation_id, state, attempt, lease_until, started_at) VALUES (?, 'running', 1, ?, ?)",
+            "INSERT INTO turns (conversation_id, state, attempt, lease_until, started_at)"
+            " VALUES (?, 'running', 1, ?, ?)",
             (conversation_id, lease, now),
         ).lastrowid
     else:
@@ -165,9 +166,11 @@ def _close_turn(connection: Connection, turn: Turn, reply: Reply, now: float) ->
         " prompt_tokens = ?, completion_tokens = ?, cached_tokens = ?, first_text_seconds = ?,"
         " reference = coalesce(nullif(?, ''), reference) WHERE id = ? AND state = 'running' AND attempt = ?"
         " RETURNING reference",
-        (now, reply.kind, reply.text, reply.cut, reply.reason, reply.model)
-        + (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, reply.first_text_seconds, turn.reference)
-        + (turn.id, turn.attempt),
+        (
+            *(now, reply.kind, reply.text, reply.cut, reply.reason, reply.model),
+            *(usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, reply.first_text_seconds),
+            *(turn.reference, turn.id, turn.attempt),
+        ),
     ).fetchall()
     if not rows:
         raise TurnLost(f"turn {turn.id}, attempt {turn.attempt}, is not ours any more")

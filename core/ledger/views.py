@@ -49,11 +49,13 @@ def transcript(connection: Connection, key: ConversationKey, limit: int) -> tupl
     if row is None:
         return ()
     messages = connection.execute(
-        "SELECT id, text, accepted_at, event_id, state FROM messages WHERE conversation_id = ? ORDER BY id DESC LIMIT ?",
+        "SELECT id, text, accepted_at, event_id, state FROM messages WHERE conversation_id = ?"
+        " ORDER BY id DESC LIMIT ?",
         (row[0], limit),
     ).fetchall()
     turns = connection.execute(
-        "SELECT id, text, committed_at, kind FROM turns WHERE conversation_id = ? AND state = 'done' ORDER BY id DESC LIMIT ?",
+        "SELECT id, text, committed_at, kind FROM turns WHERE conversation_id = ? AND state = 'done'"
+        " ORDER BY id DESC LIMIT ?",
         (row[0], limit),
     ).fetchall()
     open_states = (MessageState.WAITING, MessageState.RUNNING)

@@ -107,10 +107,10 @@ class Writer:
         connection.execute("SAVEPOINT work")
         try:
             work.result = work.function(connection)
-        except BaseException as error:  # noqa: BLE001 - handed to whoever waits for this piece of work
+        except BaseException as error:  # handed to whoever waits for this piece of work
             work.error = LedgerError(f"the ledger refused: {error}") if isinstance(error, sqlite3.Error) else error
             if not connection.in_transaction:  # SQLite itself rolled all of it back (disk full, I/O error)
-                raise
+                raise sqlite3.OperationalError(str(error)) from error
             connection.execute("ROLLBACK TO work")
         connection.execute("RELEASE work")
 

@@ -1,33 +1,22 @@
-"""A Slack channel between a small gateway and the simulated workspace, all on loopback, for the tests beside this file."""
+"""A Slack channel between a small gateway and the simulated workspace, all on loopback, for the tests beside it."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from aiohttp import web
 
 from adapters.slack.api import SlackApi
 from adapters.slack.channel import SlackChannel
 from adapters.slack.simulator import SlackSimulator
-from core.channel import EngineStatus
+from core.channel import Gateway
 from core.errors import LedgerError
-from core.types import (
-    Bot,
-    ConversationKey,
-    Delivery,
-    Draft,
-    Entry,
-    InboundMessage,
-    MessageState,
-    Outcome,
-    Receipt,
-    ReplyKind,
-)
+from core.types import ConversationKey, Delivery, Draft, InboundMessage, MessageState, Receipt, ReplyKind
 
 TOKEN = "xoxb-sample-token"
 SECRET = "sample-signing-secret"
@@ -68,41 +57,14 @@ class KeepingGateway:
     def texts(self) -> list[str]:
         return [message.text for message in self.kept.values()]
 
-    async def answered(self, conversation: ConversationKey, event_id: str, seconds: float) -> bool:
-        return False
-
-    async def outcome(self, channel: str, event_id: str) -> Outcome | None:
-        return None
-
-    async def transcript(self, conversation: ConversationKey, limit: int) -> tuple[Entry, ...]:
-        return ()
-
-    async def waiting_parts(self, conversation: ConversationKey, reference: str) -> tuple[Delivery, ...]:
-        return ()
-
-    async def hand_over(self, deliveries: Iterable[int], reference: str) -> frozenset[int]:
-        return frozenset()
-
-    def engine_status(self) -> EngineStatus:
-        return EngineStatus(ready=True, state="ready")
-
-    def bot(self, name: str) -> Bot:
-        raise KeyError(name)
-
-    def phrase(self, bot: str, name: str, language: str, **values: str) -> str:
-        return name
-
-    def client_ip(self, request: web.Request) -> str:
-        return request.remote or ""
-
 
 @web.middleware
 async def ledger_errors(
-    request: web.Request, answer: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """As the server of the house answers them."""
     try:
-        return await answer(request)
+        return await handler(request)
     except LedgerError:
         return web.Response(status=503)
 
@@ -158,7 +120,8 @@ class House:
         await self.simulator.start()
         self.channel = self.open()
         app = web.Application(middlewares=[ledger_errors])
-        app.add_routes(self.channel.routes(self.gateway))
+        # The channel needs no more of the gateway than `receive`; anything else it asked for would fail here.
+        app.add_routes(self.channel.routes(cast(Gateway, self.gateway)))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()

@@ -139,7 +139,7 @@ def settings(telegram: TelegramSimulator, **values: object) -> Settings:
 @asynccontextmanager
 async def house(*, name: str = "telegram", public: bool = True, **values: object) -> AsyncIterator[House]:
     """A channel that serves and has started; with `public`, it has registered its webhook too."""
-    async with TelegramSimulator(TOKEN) as telegram:
+    async with TelegramSimulator(str(values.get("token", TOKEN))) as telegram:
         gateway, clock, pauses = KeepingGateway(), Clock(), list[float]()
 
         async def pause(seconds: float) -> None:

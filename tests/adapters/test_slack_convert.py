@@ -115,12 +115,14 @@ def test_threads(event: dict[str, Any], thread: str) -> None:
         ({"user": None}, "not_a_person"),
         ({"ts": "nan"}, "no_channel_or_ts"),
         ({"text": f" <@{BOT}> "}, "no_text"),
+        ({"text": None}, "no_text"),
         ({"channel": "C1", "channel_type": "channel"}, "not_mentioned"),
         ({"channel": "G1", "channel_type": "mpim"}, "not_mentioned"),
     ],
 )
 def test_what_is_not_for_the_bot(event: dict[str, Any], why: str) -> None:
-    assert reason(direct("hello", **event)) == why
+    body = direct("hello")
+    assert reason(body | {"event": body["event"] | event}) == why
 
 
 def test_the_bot_knows_itself_without_the_envelopes_help() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -93,7 +94,7 @@ async def test_what_cannot_be_read_gets_200_or_slack_repeats_it(body: bytes, con
 
 
 @pytest.mark.parametrize("sample", samples("request"), ids=lambda sample: sample["name"])
-async def test_samples_arrive(sample: dict[str, dict[str, dict[str, object]]]) -> None:
+async def test_samples_arrive(sample: dict[str, Any]) -> None:
     if "json" not in sample["request"]:
         pytest.skip("interactions have their own test")
     async with House() as house:
@@ -115,7 +116,7 @@ async def test_interactions_and_commands_are_acknowledged_and_logged() -> None:
 
 
 async def test_the_200_waits_until_the_message_is_on_disk() -> None:
-    async with House() as house:
+    async with asyncio.timeout(10), House() as house:
         house.gateway.gate.clear()
         saying = asyncio.create_task(house.simulator.user_says("D1", "hello"))
         await house.gateway.entered.wait()

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from adapters.wechat.channel import Settings, build
+from adapters.wechat.channel import build
+from adapters.wechat.settings import Settings
 from adapters.wechat.simulated_api import Fault
 from core.channel import Channel
 from core.config import Environment, section

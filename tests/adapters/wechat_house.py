@@ -11,7 +11,8 @@ from typing import Any, cast
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from adapters.wechat.channel import Settings, WeChat
+from adapters.wechat.channel import WeChat
+from adapters.wechat.settings import Settings
 from adapters.wechat.simulator import WeChatPlatform
 from core.channel import Gateway
 from core.types import (

@@ -14,7 +14,7 @@ from core.machine import GIB, Card, Machine
 from core.vllm_plan import FLAGSHIP, EnginePlan, Model, choose, plan, read_model
 
 LAPTOP = Machine(memory_total=16 * GIB, memory_available=12 * GIB, cores=(0, 1), cpus=2.0)
-SMALL = Model("var/models/SmolLM2-135M-Instruct", "SmolLM2-135M-Instruct", True, 269_000_000, 8192, "llama")
+SMALL = Model("var/models/SmolLM2-135M-Instruct", "SmolLM2-135M-Instruct", True, 269_000_000, 8192, "llama", 23040)
 BIG = Model(FLAGSHIP, FLAGSHIP, False, 13_800_000_000, 131072, "gpt_oss")
 
 
@@ -40,11 +40,22 @@ def test_auto_goes_by_the_largest_card(tmp_path: Path) -> None:
 def test_a_folder_is_read(tmp_path: Path) -> None:
     folder = tmp_path / "tiny"
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 2048, "model_type": "gpt_oss"}))
+    (folder / "config.json").write_text(
+        json.dumps(
+            {
+                "max_position_embeddings": 2048,
+                "model_type": "gpt_oss",
+                "num_hidden_layers": 4,
+                "num_attention_heads": 8,
+                "num_key_value_heads": 2,
+                "hidden_size": 128,
+            }
+        )
+    )
     (folder / "a.safetensors").write_bytes(b"x" * 100)
     (folder / "b.safetensors").write_bytes(b"x" * 50)
     model = read_model(str(folder), tmp_path)
-    assert model == Model(str(folder), "tiny", True, 150, 2048, "gpt_oss")
+    assert model == Model(str(folder), "tiny", True, 150, 2048, "gpt_oss", 2 * 2 * 4 * 2 * 16)
     assert model.is_gpt_oss
 
 
@@ -82,7 +93,7 @@ def test_on_a_cpu() -> None:
     assert value(made, "--max-num-seqs") == "16"
     assert "--enforce-eager" in made.arguments
     assert "--reasoning-parser" not in made.arguments
-    assert made.environment["VLLM_CPU_KVCACHE_SPACE"] == "4"
+    assert made.environment["VLLM_CPU_KVCACHE_SPACE"] == "2"  # 1.4 GiB are half of 16 full contexts
     assert made.environment["HF_HUB_OFFLINE"] == "1"
     assert made.environment["VLLM_NO_USAGE_STATS"] == "1"
 
@@ -109,6 +120,10 @@ def test_the_flagship_by_card(size: int, context: str, sequences: str) -> None:
     assert "HF_HUB_OFFLINE" not in made.environment
     assert "VLLM_CPU_KVCACHE_SPACE" not in made.environment
     assert "--enforce-eager" not in made.arguments
+
+
+def test_an_unknown_model_gets_a_large_cache() -> None:
+    assert plan(EngineSettings(), LAPTOP, replace(SMALL, token_bytes=0)).environment["VLLM_CPU_KVCACHE_SPACE"] == "4"
 
 
 def test_a_setting_wins_over_our_choice() -> None:
