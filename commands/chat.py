@@ -6,16 +6,19 @@ import asyncio
 import codecs
 import json
 import os
+import sys
 import threading
 import unicodedata
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import CancelledError
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 
 from adapters.web.client import Bubble, Event, View, WebClient
+from commands import Plan, Serve
 
 RECENT = 20  # bubbles shown at the start
 REMEMBERED = 1_000  # bubbles known to be on the screen; a snapshot holds 200
@@ -24,7 +27,31 @@ Read = Callable[[], Awaitable[str | None]]
 Write = Callable[[str], None]
 
 
-async def chat(base_url: str, *, state_file: Path, read: Read, write: Write, finish: bool = False) -> int:
+async def run(plan: Plan, serve: Serve) -> int:
+    """Talk to the server of these settings, or to the address given as the argument."""
+    web = next((channel for channel in plan.channels if channel.kind == "web" and channel.on), None)
+    if web is None:
+        print("The web chat is switched off in the settings; set channels.web.enabled to true.")
+        return 1
+    return await chat(
+        plan.arguments[0] if plan.arguments else _address(plan),
+        path="/chat" if web.name == "web" else f"/chat/{web.name}",
+        state_file=plan.ledger_path.with_name("chat.json"),
+        read=read_lines(sys.stdin.fileno()),
+        write=partial(print, end="", flush=True),
+        finish=not sys.stdin.isatty(),
+    )
+
+
+def _address(plan: Plan) -> str:
+    host = plan.settings.server.host
+    host = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
+    return f"http://{f'[{host}]' if ':' in host else host}:{plan.settings.server.port}"
+
+
+async def chat(
+    base_url: str, *, path: str = "/chat", state_file: Path, read: Read, write: Write, finish: bool = False
+) -> int:
     """Converse until `read` returns None (Ctrl-D) or the task is cancelled (Ctrl-C). Returns the exit code.
 
     `read` gives one line without its line break; `write` takes text as it is to appear. `finish`: when the input ends,
@@ -32,7 +59,8 @@ async def chat(base_url: str, *, state_file: Path, read: Read, write: Write, fin
     conversation goes on next time. The exit code is 1 when no server answers.
     """
     cookies = _load(state_file)
-    async with WebClient(base_url, cookie=cookies.get(base_url, "")) as client:
+    async with WebClient(base_url, path=path) as client:
+        client.cookie = cookies.get(client.url, "")
         try:
             await client.open()
         except aiohttp.ClientResponseError as error:
@@ -41,7 +69,7 @@ async def chat(base_url: str, *, state_file: Path, read: Read, write: Write, fin
         except (aiohttp.ClientError, TimeoutError, ValueError):
             write(f"No server answers at {base_url}. Start it with `make run` in another terminal, then try again.\n")
             return 1
-        _save(state_file, {**cookies, base_url: client.cookie})
+        _save(state_file, {**cookies, client.url: client.cookie})
         await Conversation(client, write).run(read, finish=finish)
     write("\n")
     return 0

@@ -1,4 +1,4 @@
-"""`python main.py check`: one line for each thing that must hold before the house opens, each with what to do; exit 1 if any fails."""
+"""`python main.py check`: one line for each thing that must hold before the house opens; exit 1 if any does not."""
 
 from __future__ import annotations
 

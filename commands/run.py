@@ -19,7 +19,7 @@ def show(plan: Plan, address: str, paths: Mapping[str, tuple[str, ...]]) -> None
         table.add_column(heading, overflow="fold")
     for channel in plan.channels:
         if channel.on:
-            table.add_row(channel.name, "[green]on[/]", ", ".join(public + path for path in paths[channel.name][:2]))
+            table.add_row(channel.name, "[green]on[/]", public + paths[channel.name][0])
         else:
             wanted = (
                 "enabled = false in the settings" if channel.switched_off else f"set {' and '.join(channel.missing)}"

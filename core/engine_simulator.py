@@ -37,8 +37,8 @@ class EngineSimulator:
     """The server. `behaviour` answers every call, `script` (oldest first) the next ones before it.
 
     Read afterwards: `calls`, `aborts` (request ids, as clients went away), `first_tokens` (request id -> time of the
-    first written token), `answered`. `keep` bounds each. `clock` is CLOCK_MONOTONIC by default, so that another
-    process on the same machine can compare; GET /records gives them to it.
+    first written token), each bounded by `keep`, and the counts `received` and `answered`. `clock` is CLOCK_MONOTONIC
+    by default, so that another process on the same machine can compare; GET /records gives them to it.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class EngineSimulator:
         self.calls: deque[Call] = deque(maxlen=min(keep, 1000))
         self.aborts: deque[str] = deque(maxlen=keep)
         self.first_tokens: OrderedDict[str, float] = OrderedDict()
+        self.received = 0
         self.answered = 0
         self.port = 0
         self._uds: Path | None = None
@@ -111,7 +112,7 @@ class EngineSimulator:
     async def called(self, count: int) -> None:
         """Return when that many calls have come in."""
         async with self._changed:
-            await self._changed.wait_for(lambda: len(self.calls) >= count)
+            await self._changed.wait_for(lambda: self.received >= count)
 
     async def aborted(self, request_id: str) -> None:
         """Return when the client of that call has gone away before its end."""
@@ -146,6 +147,7 @@ class EngineSimulator:
             at=self._clock(),
         )
         self.calls.append(call)
+        self.received += 1
         async with self._changed:
             self._changed.notify_all()
         behaviour = self.script.popleft() if self.script else self.behaviour

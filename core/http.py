@@ -91,6 +91,9 @@ async def _errors(request: web.Request, handler: Answer) -> web.StreamResponse:
             raise
         headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
         return _refusal(error.status, error.reason.lower().replace(" ", "_"), error.reason, headers)
+    except ConnectionResetError:
+        log.info("caller_left", path=request.path)
+        raise
     except LedgerError as error:
         # 503 makes every platform deliver again later; nothing was acknowledged.
         log.error("not_stored", path=request.path, reason=str(error))

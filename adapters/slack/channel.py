@@ -127,7 +127,7 @@ class SlackChannel:
         if found != convert.NOT_A_MESSAGE:
             self._log.debug("event_ignored", reason=found)
             return web.Response()
-        return await self._bolt.answer(request)
+        return await self._bolt.answer(request, body)
 
     def _genuine(self, raw: bytes, headers: Mapping[str, str]) -> bool:
         """v0=HMAC-SHA256(secret, "v0:<timestamp>:<raw body>"), compared in constant time, within five minutes

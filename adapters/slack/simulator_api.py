@@ -44,7 +44,7 @@ class Fault:
     error: str = ""  # {"ok": false, "error": ...}
     status: int = 200
     retry_after: int | None = None  # seconds
-    body: bytes | None = None  # sent instead of JSON, as text/html
+    body: bytes | None = None  # sent instead of Slack's answer: as JSON with status 200, else as a gateway's HTML
     delay: float = 0.0  # seconds before anything happens
     drop: bool = False  # carry it out, then close the connection without an answer
     reset: bool = False  # close the connection without carrying it out
@@ -156,7 +156,8 @@ class Workspace:
     def _refusal(self, method: str, fault: Fault) -> web.Response | None:
         headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
         if fault.body is not None:
-            return web.Response(status=fault.status, body=fault.body, content_type="text/html", headers=headers)
+            kind = "application/json" if fault.status == 200 else "text/html"
+            return web.Response(status=fault.status, body=fault.body, content_type=kind, headers=headers)
         if fault.error or fault.status != 200:
             return _json({"ok": False, "error": fault.error}, status=fault.status, headers=headers)
         recent = self._recent.get(method)

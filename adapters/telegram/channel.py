@@ -13,18 +13,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Annotated
 
 import orjson
 import structlog
 from aiohttp import web
-from pydantic import Field, SecretStr, field_validator
 
 from adapters.telegram.bot_api import BotApi, MessageGone, Place, Shown
 from adapters.telegram.convert import GROUPS, TEXT_LIMIT, Identity, Skipped, clip, convert, utf16_length
 from adapters.telegram.pace import Pace
+from adapters.telegram.settings import Settings
 from core.channel import Finding, Gateway, Traits
-from core.config import ChannelSettings, HttpUrl, Positive
 from core.errors import DeliveryError
 from core.types import Delivery, Draft, JsonObject
 
@@ -34,39 +32,6 @@ _GROUP_SECONDS = 3.1  # twenty a minute in one group: the same page
 _SHOWN_TURNS = 10_000
 _CONNECTIONS = 100  # of ours to the Bot API
 _LONGEST_PAUSE_SECONDS = 60.0
-
-
-class Settings(ChannelSettings):
-    """`[channels.telegram]`. Without a secret one is derived from the token, so that the token is enough."""
-
-    token_env: str = "TELEGRAM_BOT_TOKEN"  # noqa: S105  # a variable's name
-    token: SecretStr | None = None
-    secret_env: str = "TELEGRAM_WEBHOOK_SECRET"  # noqa: S105  # likewise
-    secret: SecretStr | None = None
-    api_base_url: HttpUrl = "https://api.telegram.org"
-    timeout_seconds: Positive = 10.0
-    max_connections: Annotated[int, Field(ge=1, le=100)] = 40  # of Telegram to us
-
-    @field_validator("token")
-    @classmethod
-    def _token_fits_an_address(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not _plain(value.get_secret_value(), also=":"):
-            raise ValueError("is not a bot token as @BotFather shows it, such as 123456:ABC-DEF")
-        return value
-
-    @field_validator("secret")
-    @classmethod
-    def _secret_fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not (_plain(value.get_secret_value()) and len(value.get_secret_value()) <= 256):
-            raise ValueError("must be 1 to 256 of the letters A-Z a-z 0-9 _ -")
-        return value
-
-    def missing(self) -> list[str]:
-        return [] if self.token else [self.token_env]
-
-
-def _plain(value: str, *, also: str = "") -> bool:
-    return value.isascii() and value.translate(str.maketrans("", "", f"_-{also}")).isalnum()
 
 
 def build(name: str, settings: Settings, *, public_url: str) -> TelegramChannel:

@@ -4,36 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Annotated
 
 from aiohttp import web
-from pydantic import Field
 
 from adapters.web.convert import TEXT_LIMIT
 from adapters.web.front import Front, Terms
 from adapters.web.page import Page
+from adapters.web.settings import Settings
 from adapters.web.streams import Board
 from core.channel import Finding, Gateway, Traits
-from core.config import ChannelSettings, Count, Positive
 from core.errors import ConfigError
 from core.throttle import IpThrottle
 from core.types import Delivery, Draft
 
 TAKEN = ("static", "messages", "events")  # paths below /chat that the section "web" serves
 PULSE_SECONDS = 1.0
-
-
-class Settings(ChannelSettings):
-    """`[channels.web]`."""
-
-    # Who may show the page in a frame, as in CSP: 'self', 'none', or addresses such as https://shop.example.com. The
-    # cookie is SameSite=Lax, so a frame works on pages of the same site (another host of the same domain) only.
-    frame_ancestors: Annotated[str, Field(pattern=r"^[^;,\s]+( [^;,\s]+)*$")] = "'self'"
-    messages_per_minute_per_ip: Positive = 60.0
-    streams: Count = 800  # open pages in all; each takes a file descriptor
-    streams_per_ip: Count = 200
-    streams_per_visitor: Count = 8
-    keepalive_seconds: Positive = 15.0
 
 
 def build(name: str, settings: Settings, *, public_url: str) -> WebChannel:
@@ -58,8 +43,9 @@ class WebChannel:
         pulse_seconds: float = PULSE_SECONDS,
     ) -> None:
         self.name = name
-        # No platform stands behind it, so nothing limits a text, and a draft costs one small frame per open page.
-        self.traits = Traits(text_limit=1_000_000, preview_seconds=0.0, parallel=32)
+        # No platform stands behind it: nothing limits a text, a draft costs one small frame per open page, and a bubble
+        # that comes twice is the same bubble.
+        self.traits = Traits(text_limit=1_000_000, preview_seconds=0.0, repeatable=True, parallel=32)
         self.base = "/chat" if name == "web" else f"/chat/{name}"
         self._settings = settings
         self._public_url = public_url

@@ -82,10 +82,10 @@ class Front:
         base = self._terms.base
         return [
             web.get(base, self._serve_page),
-            web.get(f"{base}/", self._serve_page),
-            web.get(f"{base}/static/{{version}}/{{file}}", self._serve_asset),
             web.post(f"{base}/messages", self._take_message),
             web.get(f"{base}/events", self._serve_events, allow_head=False),
+            web.get(f"{base}/static/{{version}}/{{file}}", self._serve_asset),
+            web.get(f"{base}/", self._serve_page),
         ]
 
     async def close(self) -> None:

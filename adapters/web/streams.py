@@ -93,8 +93,9 @@ class Stream:
             await self._wake.wait()
             self._wake.clear()
             if self.last is not None:
-                if self.last:
-                    await write(self.last)
+                # What was said before is not cut off: a server that drains has just sent its last replies.
+                if rest := b"".join(self._frames) + self.last:
+                    await write(rest)
                 return
             head = b""
             if self.stale:

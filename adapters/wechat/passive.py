@@ -73,7 +73,7 @@ class PassiveReplies:
         last = trial.tries >= self._pace.tries
         settled = await self._admit(message, trial)
         awaited = message.event_id if trial.fetch is None else trial.fetch
-        if settled:
+        if settled or await self._enough(message, trial):
             settled = settled or await self._has_answer(message, awaited)
             text = await self._take(message, trial, settled=settled, alive=alive)
             if settled or text != "":

@@ -121,7 +121,7 @@ class House:
         self.channel = self.open()
         app = web.Application(middlewares=[ledger_errors])
         # The channel needs no more of the gateway than `receive`; anything else it asked for would fail here.
-        app.add_routes(self.channel.routes(cast(Gateway, self.gateway)))
+        app.add_routes(self.channel.routes(cast("Gateway", self.gateway)))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -143,3 +143,8 @@ def delivery(text: str, reference: str = "", *, turn_id: int = 1, chat: str = "C
     key = ConversationKey("slack", "support", chat, thread)
     address = {"channel": chat, "thread_ts": thread}
     return Delivery(1, turn_id, key, address, text, ReplyKind.ANSWER, reference=reference)
+
+
+async def ready(house: House, channel: str = "C1") -> None:
+    """A person has written in the channel, so that it exists."""
+    await house.simulator.user_says(channel, "hello", dm=False)

@@ -13,7 +13,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 from aiohttp.typedefs import Handler
 
-from adapters.telegram.channel import Settings, TelegramChannel
+from adapters.telegram.channel import TelegramChannel
+from adapters.telegram.settings import Settings
 from adapters.telegram.simulator import TelegramSimulator
 from core.channel import EngineStatus
 from core.errors import LedgerError

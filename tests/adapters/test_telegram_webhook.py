@@ -13,7 +13,8 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-from adapters.telegram.channel import SECRET_HEADER, Settings, TelegramChannel, build, derived_secret
+from adapters.telegram.channel import SECRET_HEADER, TelegramChannel, build, derived_secret
+from adapters.telegram.settings import Settings
 from adapters.telegram.simulator import BLOCKED, Fault, TelegramSimulator, flood
 from core.config import Environment, section
 from core.errors import ConfigError

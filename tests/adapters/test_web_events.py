@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import uuid
 
-from adapters.web.channel import Settings
 from adapters.web.client import View, WebClient
+from adapters.web.settings import Settings
 from core.channel import EngineStatus
 from core.types import ConversationKey
 from tests.adapters.web_house import House, Site, served, visitor, watching

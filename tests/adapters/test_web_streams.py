@@ -108,6 +108,16 @@ async def test_frames_keep_their_order() -> None:
     assert reader.pieces[1] == b"".join(b"%d;" % number for number in range(FRAMES))
 
 
+async def test_what_was_said_before_the_end_is_still_sent() -> None:
+    shown = board()
+    reader = Reader(shown)
+    await reader.blocked()
+    shown.publish(KEY, b"the last reply")
+    shown.close()
+    await reader.leave()
+    assert reader.pieces[1:] == [b"the last reply"]
+
+
 async def test_a_draft_is_written_once_for_all_readers() -> None:
     shown = board()
     shown.grow(KEY, 1, "one")

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from adapters.web.channel import Settings
+from adapters.web.settings import Settings
 from commands.chat import chat, read_lines
 from tests.adapters.web_house import House, Site, served
 

@@ -188,3 +188,10 @@ async def test_a_push_in_json_is_answered_in_json() -> None:
         await home.gateway.commit("Hello")
         expected = passive_text(to="u", sender="gh_0123456789ab", text="Hello", created=1_790_000_000, as_json=True)
         assert await push == (200, expected)
+
+
+async def test_a_try_that_runs_out_gets_no_http_answer_at_all() -> None:
+    async with house(hold_seconds=0.05) as home:
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await post(home, signed(), render(TEXT).encode())
+        assert list(home.gateway.messages) == ["1"]

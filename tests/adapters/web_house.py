@@ -9,8 +9,9 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from adapters.web.channel import Settings, WebChannel
+from adapters.web.channel import WebChannel
 from adapters.web.client import Event, View, WebClient
+from adapters.web.settings import Settings
 from core.channel import EngineStatus
 from core.errors import LedgerError
 from core.types import (
@@ -31,29 +32,29 @@ from core.types import (
 
 NOW = 1_800_000_000.0
 ENGLISH = {
-    "chat_title": "Customer support",
-    "chat_placeholder": "Write a message",
+    "chat_title": "Customer service",
+    "chat_placeholder": "Write your message …",
     "chat_send": "Send",
-    "chat_greeting": "Hello! How can I help you today?",
-    "chat_connecting": "Connecting…",
-    "chat_offline": "No connection. Trying again…",
-    "chat_engine_loading": "The assistant is starting. You can write already; the answer comes as soon as it is ready.",
-    "chat_writing": "The assistant is writing…",
-    "chat_too_long": "This message is too long. Please keep it under {limit} characters.",
-    "chat_failed_send": "Not sent yet",
+    "chat_greeting": "Hello! What can I do for you?",
+    "chat_connecting": "Connecting …",
+    "chat_offline": "No connection. I'll keep trying.",
+    "chat_engine_loading": "I'm just getting ready. Write to me already; I'll answer in a moment.",
+    "chat_writing": "Writing …",
+    "chat_too_long": "That message is too long (limit: {limit}). Please make it shorter.",
+    "chat_failed_send": "Your message didn't get through.",
     "chat_retry": "Try again",
 }
 CHINESE = {
     "chat_title": "在线客服",
-    "chat_placeholder": "请输入消息",
+    "chat_placeholder": "请输入您的问题……",
     "chat_send": "发送",
     "chat_greeting": "您好！请问有什么可以帮您？",
-    "chat_connecting": "正在连接…",
-    "chat_offline": "网络已断开，正在重新连接…",
-    "chat_engine_loading": "助手正在启动，您可以先留言，就绪后会马上回复。",
-    "chat_writing": "助手正在输入…",
-    "chat_too_long": "消息太长，请控制在 {limit} 个字符以内。",
-    "chat_failed_send": "尚未发送",
+    "chat_connecting": "正在连接……",
+    "chat_offline": "网络断开了，正在重新连接。",
+    "chat_engine_loading": "我正在准备。您可以先留言，我马上回答。",
+    "chat_writing": "正在输入……",
+    "chat_too_long": "这条消息太长了（最多{limit}个字），请缩短一些，或者分几次发送。",
+    "chat_failed_send": "消息没有发出去。",
     "chat_retry": "重试",
 }
 BOT = Bot("support", "en", {"en": Prompt("")}, {"en": ENGLISH, "zh": CHINESE})

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from adapters.wechat.channel import WeChat
 from adapters.wechat.settings import Settings
@@ -200,11 +199,16 @@ async def house(
         )
         app = web.Application()
         app.add_routes(channel.routes(cast("Gateway", gateway)))
-        async with TestServer(app) as server:
-            wechat.webhook = str(server.make_url("/wechat"))
-            await channel.start()
-            try:
+        # As main.py serves; aiohttp's TestServer would cancel what runs for a closed connection.
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        wechat.webhook = f"http://127.0.0.1:{runner.addresses[0][1]}/wechat"
+        await channel.start()
+        try:
+            async with asyncio.timeout(30):  # what never comes fails the test, it does not hang it
                 yield House(channel, gateway, wechat, clock)
-            finally:
-                await gateway.give_up()
-                await channel.close()
+        finally:
+            await gateway.give_up()
+            await channel.close()
+            await runner.cleanup()

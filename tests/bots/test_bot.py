@@ -59,7 +59,7 @@ def test_the_real_bots_load() -> None:
     assert "30" in support.phrase("throttled", "en", seconds="30")
 
 
-@pytest.mark.parametrize(("name", "limit"), [("prompt.md", 900), ("prompt.zh.md", 260)])
+@pytest.mark.parametrize(("name", "limit"), [("prompt.md", 900), ("prompt.zh.md", 300)])
 def test_the_stable_part_stays_short_enough_for_a_small_model(name: str, limit: int) -> None:
     assert len((ROOT / "support" / name).read_text(encoding="utf-8").partition("--- each")[0]) < limit
 
@@ -106,11 +106,11 @@ def test_a_prompt_without_a_marker_has_no_note(folder: Path) -> None:
 
 SPOILT = [
     # file, what stands there, what is written instead, what the problem says
-    ("prompt.md", "in the language", "at {current_time} in the language", "move it there"),
+    ("prompt.md", "in the customer", "at {current_time} in the customer", "move it there"),
     ("prompt.zh.md", "先道歉", "{current_time}先道歉", "move it there"),
-    ("prompt.md", "customer complains", "{customer} complains", "[variables]"),
-    ("prompt.md", "customer complains", "{compny_name} complains", "did you mean {company_name}?"),
-    ("prompt.md", "customer complains", "{ Company Name } complains", "write {company_name}"),
+    ("prompt.md", "customer wants", "{customer} wants", "[variables]"),
+    ("prompt.md", "customer wants", "{compny_name} wants", "did you mean {company_name}?"),
+    ("prompt.md", "customer wants", "{ Company Name } wants", "write {company_name}"),
     ("prompt.md", "It is now {current_time}", "It is now {curent_time}", "did you mean {current_time}?"),
     ("prompt.md", "--- each turn ---", "---- Each turn:", "exactly as --- each turn ---"),
     ("prompt.md", "It is now", "--- each turn ---\nIt is now", "only once"),
@@ -155,7 +155,7 @@ def test_a_mistake_is_told_with_file_and_line(folder: Path, name: str, old: str,
 
 def test_every_mistake_is_told_at_once(folder: Path) -> None:
     lines = [
-        ("prompt.md", change(folder, "prompt.md", "customer complains", "{who} complains")),
+        ("prompt.md", change(folder, "prompt.md", "customer wants", "{who} wants")),
         ("prompt.zh.md", change(folder, "prompt.zh.md", "先道歉", "{who}先道歉")),
         ("phrases.toml", change(folder, "phrases.toml", 'chat_send = "Send"', 'chat_snd = "Send"')),
         ("bot.toml", change(folder, "bot.toml", "top_p = 0.9", "top_p = 9")),

@@ -91,6 +91,7 @@ def test_on_a_cpu() -> None:
     assert value(made, "--dtype") == "bfloat16"
     assert value(made, "--max-model-len") == "8192"
     assert value(made, "--max-num-seqs") == "16"
+    assert value(made, "--block-size") == "32"
     assert "--enforce-eager" in made.arguments
     assert "--reasoning-parser" not in made.arguments
     assert made.environment["VLLM_CPU_KVCACHE_SPACE"] == "2"  # 1.4 GiB are half of 16 full contexts

@@ -8,9 +8,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from adapters.web.channel import Settings
+from adapters.web.settings import Settings
 from core.channel import EngineStatus
 from core.types import ConversationKey
 from tests.adapters.web_house import CHINESE, ENGLISH, House, Site, served
@@ -22,7 +23,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 PHONE = {"viewport": {"width": 360, "height": 640}, "is_mobile": True, "has_touch": True}
 
 
-@pytest.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
     async with chromium() as launched:
         yield launched
@@ -129,6 +130,17 @@ async def test_an_answer_lost_on_the_way_is_no_second_message(browser: Browser) 
         assert len(site.house.received) == 1
 
 
+async def test_a_page_whose_cookie_is_gone_gets_another(browser: Browser) -> None:
+    async with served(House()) as site, visit(browser, f"{site.url}/chat") as (page, _):
+        first = await write(site, page, "before")
+        await shows(page, "before")
+        await page.context.clear_cookies()
+        second = await write(site, page, "after")
+        assert second != first
+        site.cut()
+        await shows(page, "after")
+
+
 async def test_two_tabs_of_one_visitor(browser: Browser) -> None:
     async with served(House()) as site, visit(browser, f"{site.url}/chat") as (page, record):
         other = await page.context.new_page()
@@ -170,6 +182,14 @@ async def test_a_phone_never_scrolls_sideways(browser: Browser) -> None:
         )
         assert gap <= 1
         await expect(page.get_by_role("textbox")).to_be_in_viewport()
+        # Who reads further up is left there, and finds the way down.
+        await page.evaluate("log.scrollTop = 100")
+        await expect(page.locator("#jump")).to_be_visible()
+        await site.answer(key, 2, "more")
+        await expect(page.locator(".bubble.bot")).to_have_count(3)
+        assert await page.evaluate("log.scrollTop") == 100
+        await page.locator("#jump").click()
+        await expect(page.locator(".bubble.bot").last).to_be_in_viewport()
         clean(site, record)
 
 
@@ -178,12 +198,12 @@ async def test_enter_sends_shift_enter_breaks_and_an_input_method_composes(brows
         await expect(page.get_by_role("status")).to_be_hidden()
         box = page.get_by_role("textbox")
         await expect(box).to_be_focused()
-        small = (await box.bounding_box() or {})["height"]
+        small = await box.evaluate("(box) => box.offsetHeight")
         await box.press_sequentially("one")
         await page.keyboard.press("Shift+Enter")
         await box.press_sequentially("two")
         await expect(box).to_have_value("one\ntwo")
-        assert (await box.bounding_box() or {})["height"] > small
+        assert await box.evaluate("(box) => box.offsetHeight") > small
         compose = "(box, how) => box.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', bubbles: true, ...how}))"
         await box.evaluate(compose, {"isComposing": True})
         await box.evaluate(compose, {"keyCode": 229})
@@ -249,7 +269,7 @@ async def test_too_long_and_too_many(browser: Browser) -> None:
         await page.keyboard.press("Enter")
         await expect(page.locator(".failed")).to_contain_text("one too many")
         await page.reload()  # what is not sent is kept
-        await expect(page.locator(".bubble.user")).to_have_text(["short", "one too many"], use_inner_text=True)
+        await expect(page.locator(".bubble.user .text")).to_have_text(["short", "one too many"], use_inner_text=True)
         site.now += 60
         site.house.accepted.clear()
         await page.get_by_role("button", name=ENGLISH["chat_retry"]).click()

@@ -1,0 +1,42 @@
+"""The settings of `[channels.telegram]`; read without loading anything that only a running channel needs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+
+from core.config import ChannelSettings, HttpUrl, Positive
+
+
+class Settings(ChannelSettings):
+    """`[channels.telegram]`. Without a secret one is derived from the token, so that the token is enough."""
+
+    token_env: str = "TELEGRAM_BOT_TOKEN"  # noqa: S105  # a variable's name
+    token: SecretStr | None = None
+    secret_env: str = "TELEGRAM_WEBHOOK_SECRET"  # noqa: S105  # likewise
+    secret: SecretStr | None = None
+    api_base_url: HttpUrl = "https://api.telegram.org"
+    timeout_seconds: Positive = 10.0
+    max_connections: Annotated[int, Field(ge=1, le=100)] = 40  # of Telegram to us
+
+    @field_validator("token")
+    @classmethod
+    def _token_fits_an_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _plain(value.get_secret_value(), also=":"):
+            raise ValueError("is not a bot token as @BotFather shows it, such as 123456:ABC-DEF")
+        return value
+
+    @field_validator("secret")
+    @classmethod
+    def _secret_fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not (_plain(value.get_secret_value()) and len(value.get_secret_value()) <= 256):
+            raise ValueError("must be 1 to 256 of the letters A-Z a-z 0-9 _ -")
+        return value
+
+    def missing(self) -> list[str]:
+        return [] if self.token else [self.token_env]
+
+
+def _plain(value: str, *, also: str = "") -> bool:
+    return value.isascii() and value.translate(str.maketrans("", "", f"_-{also}")).isalnum()

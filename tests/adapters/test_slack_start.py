@@ -1,0 +1,83 @@
+"""Settings, start, close and check of the Slack channel."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from adapters.slack.channel import Settings, build
+from adapters.slack.simulator import Fault
+from tests.adapters.slack_house import SECRET, TOKEN, House
+
+
+async def test_start_survives_an_unreachable_slack_and_learns_its_name_later() -> None:
+    async with House() as house:
+        house.workspace.fail("auth.test", Fault(error="internal_error"), times=2)
+        await house.channel.start()
+        assert house.channel._introduction is not None
+        await asyncio.wait_for(house.channel._introduction, 10)
+        assert house.workspace.counts["auth.test"] == 3
+
+
+async def test_a_started_channel_knows_itself_without_the_envelopes_help() -> None:
+    async with House() as house:
+        await house.channel.start()
+        event = {"type": "message", "channel_type": "im", "channel": "D1", "ts": "1.000001", "text": "hello"}
+        for user in (house.workspace.bot_user, "U1"):
+            envelope = house.simulator.envelope(event | {"user": user}) | {"authorizations": None}
+            assert (await house.simulator.post(json.dumps(envelope).encode()))[0] == 200
+        assert [message.user_id for message in house.gateway.kept.values()] == ["U1"]
+
+
+async def test_start_does_not_ask_again_with_a_token_that_was_refused() -> None:
+    async with House() as house:
+        channel = house.open(token="xoxb-wrong")
+        await channel.start()
+        assert channel._introduction is None
+        assert house.workspace.counts["auth.test"] == 1
+        await channel.close()
+
+
+async def test_close_ends_the_attempts() -> None:
+    async with House(base_url="http://127.0.0.1:9/api/", retry_seconds=1000.0) as house:
+        await house.channel.start()
+        task = house.channel._introduction
+        await house.channel.close()
+        assert task is not None
+        assert task.cancelled()
+
+
+async def test_check_says_what_to_do() -> None:
+    async with House(scopes="chat:write", public_url="") as house:
+        found = {finding.subject: finding for finding in await house.channel.check()}
+        assert found["channels.slack token"].ok
+        assert found["channels.slack scopes"].detail == "missing: app_mentions:read, im:history"
+        assert found["channels.slack address"].remedy == "set server.public_url"
+        channel = house.open(token="xoxb-wrong")
+        (finding,) = await channel.check()
+        assert not finding.ok
+        assert "invalid_auth" in finding.detail
+        assert "xoxb-wrong" not in str(finding)
+        await channel.close()
+
+
+async def test_check_is_content_when_all_is_set() -> None:
+    async with House() as house:
+        findings = await house.channel.check()
+        assert all(finding.ok for finding in findings)
+        assert findings[-1].detail.endswith("https://bot.example.com/slack/events")
+
+
+def test_settings_name_what_is_missing() -> None:
+    assert Settings().missing() == ["SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET"]
+    settings = Settings.model_validate({"token": TOKEN, "signing_secret": SECRET})
+    assert settings.missing() == []
+    assert TOKEN not in repr(settings)
+
+
+async def test_build_opens_nothing_and_fills_the_port() -> None:
+    settings = Settings.model_validate({"token": TOKEN, "signing_secret": SECRET})
+    channel = build("slack_de", settings, public_url="")
+    assert channel.name == "slack_de"
+    assert channel.traits.preview_seconds == 1.3
+    await channel.close()
