@@ -1,4 +1,4 @@
-"""Frontdesk's way in: reads the settings, builds the objects top to bottom and runs them; it alone names concrete classes.
+"""Frontdesk's way in: reads the settings, builds the objects top to bottom, runs them; it alone names the classes.
 
 python main.py [run|check|chat|bench] [--config FILE]
 """
@@ -20,8 +20,8 @@ from pathlib import Path
 
 import structlog
 from aiohttp import web
-from bots.bot import load_all
 
+from bots.bot import load_all
 from commands import ChannelPlan, Plan, Ready
 from commands.run import show
 from core import logs, vllm_plan
@@ -201,13 +201,26 @@ async def serve(plan: Plan, stop: asyncio.Event, ready: Ready) -> None:
             stack.push_async_callback(asyncio.wait, [supervising])
             stack.push_async_callback(built.supervisor.stop)
         for channel in built.channels.values():
-            stack.push_async_callback(channel.close)
-            await channel.start()
+            # In the background: a platform that does not answer holds up neither the others nor a stop.
+            starting = asyncio.create_task(channel.start())
+            starting.add_done_callback(_started)
+            stack.push_async_callback(_close, channel, starting)
         await stop.wait()
         log.info("stopping")
         await site.stop()
         await built.runtime.drain(settings.server.drain_seconds)
     log.info("stopped")
+
+
+async def _close(channel: Channel, starting: asyncio.Task[None]) -> None:
+    starting.cancel()
+    await asyncio.wait([starting])
+    await channel.close()
+
+
+def _started(starting: asyncio.Task[None]) -> None:
+    if not starting.cancelled() and (error := starting.exception()) is not None:
+        structlog.get_logger().error("channel_start_crashed", exc_info=error)
 
 
 def _engine(plan: Plan) -> tuple[OpenAIEngine, VllmServer | None]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from adapters.telegram.simulator import TelegramSimulator
-from bench.stand import TELEGRAM_SECRET, TELEGRAM_TOKEN, Gateway, engine, gateway, percentile
+from bench.stand import TELEGRAM_SECRET, TELEGRAM_TOKEN, Gateway, engine, gateway, percentile, urls
 from core.engine_simulator import EngineSimulator
 from core.simulated_reply import Behaviour, Fault
 
@@ -35,7 +35,7 @@ async def start(home: Path, runs: int = 5) -> list[Row]:
     async with EngineSimulator() as model, TelegramSimulator(TELEGRAM_TOKEN) as platform:
         for _ in range(runs):
             with tempfile.TemporaryDirectory() as folder:
-                async with gateway(home, Path(folder), model.base_url, platform.base_url) as house:
+                async with gateway(home, Path(folder), urls(model.base_url, platform.base_url)) as house:
                     seconds.append(house.started_seconds)
                     await asyncio.sleep(1.0)  # what starts in the background is part of idling
                     memory = max(memory, house.memory_mib())
@@ -58,7 +58,7 @@ async def accepting(home: Path, messages: int = 10_000, connections: int = 64) -
         TelegramSimulator(TELEGRAM_TOKEN) as platform,
     ):
         with tempfile.TemporaryDirectory() as folder:
-            async with gateway(home, Path(folder), model.base_url, platform.base_url) as house:
+            async with gateway(home, Path(folder), urls(model.base_url, platform.base_url)) as house:
                 await _post_updates(house, 1_000, connections, first=1)
                 before, began = house.cpu_seconds(), time.monotonic()
                 latencies = await _post_updates(house, messages, connections, first=100_001)
@@ -117,7 +117,7 @@ async def first_text(home: Path, users: int, rounds: int) -> list[Row]:
     added: list[float] = []
     async with EngineSimulator(behaviour=behaviour) as model, TelegramSimulator(TELEGRAM_TOKEN) as platform:
         with tempfile.TemporaryDirectory() as folder:
-            async with gateway(home, Path(folder), model.base_url, platform.base_url) as house:
+            async with gateway(home, Path(folder), urls(model.base_url, platform.base_url)) as house:
                 platform.webhook.set(f"{house.address}/telegram", TELEGRAM_SECRET, frozenset(), 100)
                 for number in range(rounds):
                     added += await _round(model, platform, users, number)
@@ -150,7 +150,7 @@ async def cost(home: Path, users: int = 200, rounds: int = 3) -> list[Row]:
         async with (
             engine(home, pieces=str(DELTAS), tokens_per_second="20", first_token_seconds="0.1") as model,
             TelegramSimulator(TELEGRAM_TOKEN) as platform,
-            gateway(home, Path(folder), model, platform.base_url) as house,
+            gateway(home, Path(folder), urls(model, platform.base_url)) as house,
         ):
             platform.webhook.set(f"{house.address}/telegram", TELEGRAM_SECRET, frozenset(), 100)
             before, began = house.cpu_seconds(), time.monotonic()

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +52,11 @@ class Gateway:
     address: str
     started_seconds: float  # from exec to the first accepted request
 
+    async def kill(self) -> None:
+        """As the kernel does when memory runs out: no goodbye."""
+        self.process.kill()
+        await self.process.wait()
+
     def cpu_seconds(self) -> float:
         """User and system time so far."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
@@ -63,13 +68,10 @@ class Gateway:
 
 
 @asynccontextmanager
-async def gateway(home: Path, folder: Path, engine_url: str, telegram_url: str, **more: str) -> AsyncIterator[Gateway]:
-    """Run one with all channels on, its ledger in *folder*; SIGTERM at the end."""
+async def gateway(home: Path, folder: Path, settings: Mapping[str, str]) -> AsyncIterator[Gateway]:
+    """Run one with all channels on, its ledger in *folder*, *settings* over ours; SIGTERM at the end."""
     variables = {key: value for key, value in os.environ.items() if not key.startswith("FRONTDESK")}
-    variables |= SECRETS | SETTINGS | more
-    variables["FRONTDESK__ENGINE__BASE_URL"] = engine_url
-    variables["FRONTDESK__CHANNELS__TELEGRAM__API_BASE_URL"] = telegram_url
-    variables["FRONTDESK__LEDGER__URL"] = f"sqlite:///{folder / 'bench.db'}"
+    variables |= SECRETS | SETTINGS | {"FRONTDESK__LEDGER__URL": f"sqlite:///{folder / 'bench.db'}"} | dict(settings)
     log = os.open(folder / "gateway.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     started = time.monotonic()
     process = await asyncio.create_subprocess_exec(
@@ -115,6 +117,14 @@ async def engine(home: Path, **options: str) -> AsyncIterator[str]:
     finally:
         process.kill()
         await process.wait()
+
+
+def urls(engine_url: str, telegram_url: str) -> dict[str, str]:
+    """The settings that point at a simulated engine and platform."""
+    return {
+        "FRONTDESK__ENGINE__BASE_URL": engine_url,
+        "FRONTDESK__CHANNELS__TELEGRAM__API_BASE_URL": telegram_url,
+    }
 
 
 def percentile(values: list[float], share: float) -> float:

@@ -17,6 +17,7 @@ from core.metrics import Metrics
 from core.types import Delivery
 
 PAUSE_CEILING = 60.0  # seconds between two tries of a part
+PULL_SECONDS = 5.0  # between two looks whether a channel that was pulled from has learnt to be pushed to
 ATTEMPTS = 40  # about half an hour of a platform that refuses
 
 
@@ -57,7 +58,10 @@ class Outbox:
     async def _round(self) -> None:
         name, traits = self._channel.name, self._channel.traits
         room = traits.parallel - len(self._under_way)
-        if traits.pull or room <= 0:
+        if traits.pull:
+            await self._sleep(PULL_SECONDS)
+            return
+        if room <= 0:
             await self._wake.wait()
             return
         deliveries = await self._ledger.due(name, self._clock(), room)

@@ -65,7 +65,7 @@ class BoltSide:
             asked = AsyncBoltRequest(
                 body=orjson.dumps(body).decode(), query=request.query_string, headers=dict(request.headers)
             )
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError):  # Bolt looks into fields as it builds it
+            return await to_aiohttp_response(await self._app.async_dispatch(asked))
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):  # Bolt trusts the types of the fields
             self._log.warning("request_unreadable", type=str(body.get("type"))[:64])
             return web.Response()
-        return await to_aiohttp_response(await self._app.async_dispatch(asked))

@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 from aiohttp import web
-from pydantic import SecretStr
 
 from adapters.slack import convert
 from adapters.slack.api import Allowance, CallRefused, SlackApi
 from adapters.slack.bolt import BoltSide
+from adapters.slack.settings import Settings
 from core.channel import Channel, Finding, Gateway, Traits
-from core.config import ChannelSettings, HttpUrl
 from core.errors import DeliveryError
 from core.types import Delivery, Draft, InboundMessage, JsonObject
 
@@ -34,23 +33,9 @@ _PREVIEW_GONE = frozenset({"message_not_found", "cant_update_message", "edit_win
 _SCOPES = ("chat:write", "app_mentions:read", "im:history")
 
 
-class Settings(ChannelSettings):
-    """The `[channels.slack]` section."""
-
-    token_env: str = "SLACK_BOT_TOKEN"  # noqa: S105  # a variable's name
-    token: SecretStr | None = None
-    signing_secret_env: str = "SLACK_SIGNING_SECRET"  # noqa: S105  # likewise
-    signing_secret: SecretStr | None = None
-    api_base_url: HttpUrl = "https://slack.com/api/"
-
-    def missing(self) -> list[str]:
-        needed = {self.token_env: self.token, self.signing_secret_env: self.signing_secret}
-        return [variable for variable, secret in needed.items() if secret is None]
-
-
 def build(name: str, settings: Settings, *, public_url: str) -> Channel:
     """The channel of a section whose secrets are set; opens nothing."""
-    if settings.token is None or settings.signing_secret is None:
+    if not settings.token or not settings.signing_secret:
         raise ValueError(f"channels.{name} lacks {settings.missing()}")
     return SlackChannel(
         name=name,

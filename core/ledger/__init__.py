@@ -122,7 +122,8 @@ class Ledger(Protocol):
         """For pull channels: the parts handed over under `taken_by`, or else those pending, oldest first."""
 
     async def hand_over(self, deliveries: Iterable[int], taken_by: str, now: float) -> frozenset[int]:
-        """For pull channels: mark as sent under `taken_by` those that are still pending; returns them."""
+        """For pull channels: mark as sent under `taken_by` those that are pending; returns those that are now its own,
+        whether they were pending or it had them already."""
 
     async def outcome(self, channel: str, event_id: str) -> Outcome | None:
         """What became of a message."""

@@ -33,9 +33,7 @@ Http = TestClient[web.Request, web.Application]
 async def api(path: Path, engine: FakeEngine, throttle: ThrottleSettings = FREE) -> AsyncIterator[tuple[Rooms, Http]]:
     channel: Channel = build("api", Settings.model_validate({"keys": "key-one, key-two"}), public_url="")
     async with rooms(path, engine=engine, channels=[channel], throttle=throttle) as house:
-        face = Face(
-            on=("api",), off={}, ledger=house.ledger, engine=engine, metrics=house.metrics, clock=house.clock
-        )
+        face = Face(on=("api",), off={}, ledger=house.ledger, engine=engine, metrics=house.metrics, clock=house.clock)
         async with TestClient(TestServer(application([channel.routes(house.house)], face, 1 << 20))) as http:
             yield house, http
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 
-from adapters.slack.channel import Settings, build
+import pytest
+from pydantic import ValidationError
+
+from adapters.slack.channel import build
+from adapters.slack.settings import Settings
 from adapters.slack.simulator import Fault
 from tests.adapters.slack_house import SECRET, TOKEN, House
 
@@ -73,6 +77,13 @@ def test_settings_name_what_is_missing() -> None:
     settings = Settings.model_validate({"token": TOKEN, "signing_secret": SECRET})
     assert settings.missing() == []
     assert TOKEN not in repr(settings)
+
+
+@pytest.mark.parametrize("token", ["xoxb-1 2", "xoxb-\n", "xoxb-é"])
+def test_a_token_that_cannot_be_sent_is_a_mistake_at_the_start(token: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate({"token": token, "signing_secret": SECRET})
+    assert token not in str(caught.value)
 
 
 async def test_build_opens_nothing_and_fills_the_port() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import uuid
+from dataclasses import replace
 from html import unescape
 
 import aiohttp
@@ -16,7 +17,7 @@ from adapters.web.client import WebClient
 from adapters.web.settings import Settings
 from core.channel import Channel
 from core.errors import ConfigError
-from tests.adapters.web_house import CHINESE, ENGLISH, House, Site, served, visitor, watching
+from tests.adapters.web_house import BOT, CHINESE, ENGLISH, House, Site, served, visitor, watching
 
 
 def new_id() -> str:
@@ -231,10 +232,9 @@ async def test_the_browsers_language_chooses_the_words(accepted: str, language: 
         assert "{limit}" not in html
 
 
-async def test_words_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The bot's words are data, changed here as an operator would change phrases.toml.
-    monkeypatch.setitem(ENGLISH, "chat_title", '"><script>alert(1)</script>{{send}}')
-    async with served(House()) as site:
+async def test_words_are_escaped() -> None:
+    words = {**ENGLISH, "chat_title": '"><script>alert(1)</script>{{send}}'}
+    async with served(House(replace(BOT, phrases={"en": words}))) as site:
         html, _ = await page(site)
         assert "<script>alert" not in html
         assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;{{send}}") >= 3

@@ -63,7 +63,8 @@ BOT = Bot("support", "en", {"en": Prompt("")}, {"en": ENGLISH, "zh": CHINESE})
 class House:
     """A gateway whose ledger is a list of bubbles; tests play the engine with `grow` and `answer`."""
 
-    def __init__(self) -> None:
+    def __init__(self, bot: Bot = BOT) -> None:
+        self._bot = bot
         self.received: list[InboundMessage] = []
         self.entries: dict[ConversationKey, list[Entry]] = {}
         self.status = EngineStatus(True, "ready")
@@ -121,7 +122,7 @@ class House:
         raise NotImplementedError
 
     def bots(self) -> tuple[str, ...]:
-        return (BOT.name,)
+        return (self._bot.name,)
 
     def engine_model(self) -> str:
         return ""
@@ -133,8 +134,8 @@ class House:
         return self.status
 
     def bot(self, name: str) -> Bot:
-        assert name == BOT.name
-        return BOT
+        assert name == self._bot.name
+        return self._bot
 
     def phrase(self, bot: str, name: str, language: str, **values: str) -> str:
         return self.bot(bot).phrase(name, language, **values)

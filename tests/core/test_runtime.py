@@ -96,6 +96,7 @@ async def test_a_slow_platform_holds_up_no_other(tmp_path: Path) -> None:
         slow.gate.set()
         await slow.delivered(1)
 
+
 async def test_a_refused_part_is_tried_again_and_holds_back_the_next(tmp_path: Path) -> None:
     channel = CollectingChannel(traits=Traits(text_limit=12))
     engine = FakeEngine(default=["First part. Second one."])

@@ -19,7 +19,6 @@ import aiohttp
 import psutil
 import pytest
 
-from core import leash
 from core.engine import EngineState
 from core.errors import EngineUnavailable
 from core.vllm import Pace, VllmServer, explain_end, pause_after, socket_folder
@@ -220,26 +219,6 @@ async def test_kill_9_of_the_gateway_leaves_nothing(tmp_path: Path) -> None:
         gateway.kill()
         await eventually(lambda: gone(pids))
         await eventually(lambda: not socket.exists())
-
-
-def run_leash(*program: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-I", "-S", leash.__file__, "0.2", "/nonexistent/folder", *program]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        said = holder.stdout.read()  # without closing its standard input, which would end it
-        return subprocess.CompletedProcess(command, holder.wait(), said)
-
-
-@pytest.mark.parametrize(
-    ("program", "status"), [("raise SystemExit(7)", 7), ("pass", 0), ("import os; os.kill(os.getpid(), 9)", 137)]
-)
-def test_the_leash_hands_the_exit_status_on(program: str, status: int) -> None:
-    assert run_leash(sys.executable, "-S", "-c", program).returncode == status
-
-
-def test_the_engine_goes_first_when_memory_runs_out() -> None:
-    show = "print(open('/proc/self/oom_score_adj').read().strip())"
-    assert run_leash(sys.executable, "-S", "-c", show).stdout.strip() == leash.OOM_SCORE
 
 
 def test_sockets_have_short_private_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

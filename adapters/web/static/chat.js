@@ -95,6 +95,7 @@ function down() {
 const line = new Line(base, { events, down });
 const outbox = new Outbox(base, {
   accepted(entry) {
+    if (!line.source) line.open(); // the server is back
     const key = keyOf(entry);
     // The stream may have told more than this answer knows: even the reply.
     const known = view.bubbles.get(key);

@@ -1,0 +1,29 @@
+"""The settings of `[channels.slack]`; read without loading anything that only a running channel needs."""
+
+from __future__ import annotations
+
+from pydantic import SecretStr, field_validator
+
+from core.config import ChannelSettings, HttpUrl
+
+
+class Settings(ChannelSettings):
+    """`[channels.slack]`: one app in one workspace."""
+
+    token_env: str = "SLACK_BOT_TOKEN"  # noqa: S105  # a variable's name
+    token: SecretStr | None = None
+    signing_secret_env: str = "SLACK_SIGNING_SECRET"  # noqa: S105  # likewise
+    signing_secret: SecretStr | None = None
+    api_base_url: HttpUrl = "https://slack.com/api"  # as HttpUrl normalises it
+
+    @field_validator("token")
+    @classmethod
+    def _token_fits_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        token = "" if value is None else value.get_secret_value()
+        if not (token.isascii() and token.isprintable()) or " " in token:
+            raise ValueError("is not a bot token as OAuth & Permissions shows it, such as xoxb-...")
+        return value
+
+    def missing(self) -> list[str]:
+        needed = {self.token_env: self.token, self.signing_secret_env: self.signing_secret}
+        return [variable for variable, secret in needed.items() if not secret]

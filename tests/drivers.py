@@ -1,0 +1,355 @@
+"""Every platform through one face: a driver makes its simulator's users write, and tells what they see of the bot.
+
+One class for each folder in adapters/; the contract tests and the journeys run over all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import aiohttp
+
+from adapters.slack.simulator import Event, SlackSimulator
+from adapters.telegram.simulator import TelegramSimulator
+from adapters.web.client import View, WebClient
+from adapters.wechat.simulator import WeChatPlatform, sign
+
+Post = Callable[[bytes], Awaitable[int]]
+
+
+class Driver(Protocol):
+    """A platform's users, by number."""
+
+    kind: str
+
+    async def __aenter__(self) -> Driver: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    def settings(self) -> dict[str, str]:
+        """Environment variables that turn the channel on and point it at the simulator."""
+
+    def meet(self, address: str) -> None:
+        """Where the gateway is now."""
+
+    async def say(self, user: int, text: str, *, copies: int = 0) -> None:
+        """A user writes, and the platform delivers it that many times more; returns when it is on its way."""
+
+    async def again(self, user: int) -> None:
+        """The platform delivers that user's last message once more, if it is one that does so after an answer."""
+
+    def seen(self, user: int) -> list[str]:
+        """What the bot has said to a user and stands there now, oldest first."""
+
+    async def forged(self) -> int:
+        """The status of a delivery that somebody else made up."""
+
+    async def post(self, body: bytes) -> int:
+        """The status of a delivery with any body, properly signed."""
+
+
+async def _status(url: str, body: bytes, headers: dict[str, str], **query: str) -> int:
+    timeout = aiohttp.ClientTimeout(total=30)
+    async with (
+        aiohttp.ClientSession(timeout=timeout) as http,
+        http.post(url, data=io.BytesIO(body), headers=headers, params=query) as answer,
+    ):
+        return answer.status
+
+
+class Telegram:
+    """Private chats."""
+
+    kind = "telegram"
+    token, secret = "6000001:test-token", "test-secret"
+
+    def __init__(self) -> None:
+        self.simulator = TelegramSimulator(self.token)
+        self.url = ""
+        self._last: dict[int, int] = {}
+
+    async def __aenter__(self) -> Telegram:
+        await self.simulator.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.simulator.stop()
+
+    def settings(self) -> dict[str, str]:
+        return {
+            "TELEGRAM_BOT_TOKEN": self.token,
+            "TELEGRAM_WEBHOOK_SECRET": self.secret,
+            "FRONTDESK__CHANNELS__TELEGRAM__API_BASE_URL": self.simulator.base_url,
+        }
+
+    def meet(self, address: str) -> None:
+        self.url = f"{address}/telegram"
+        self.simulator.webhook.set(self.url, self.secret, frozenset(), 100)
+
+    async def say(self, user: int, text: str, *, copies: int = 0) -> None:
+        self._last[user] = self.simulator.user_says(1000 + user, text)
+        for _ in range(copies):
+            await self.again(user)
+
+    async def again(self, user: int) -> None:
+        self.simulator.webhook.again(self._last[user])
+
+    def seen(self, user: int) -> list[str]:
+        return self.simulator.bot_texts(1000 + user)
+
+    async def forged(self) -> int:
+        return await _status(self.url, b'{"update_id": 1}', {"X-Telegram-Bot-Api-Secret-Token": "guessed"})
+
+    async def post(self, body: bytes) -> int:
+        headers = {"X-Telegram-Bot-Api-Secret-Token": self.secret, "Content-Type": "application/json"}
+        return await _status(self.url, body, headers)
+
+
+class Slack:
+    """Direct messages."""
+
+    kind = "slack"
+    token, secret = "xoxb-test-token", "test-signing-secret"
+
+    def __init__(self) -> None:
+        self.simulator = SlackSimulator(signing_secret=self.secret, token=self.token, pace=0.001)
+        self._last: dict[int, Event] = {}
+
+    async def __aenter__(self) -> Slack:
+        await self.simulator.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.simulator.stop()
+
+    def settings(self) -> dict[str, str]:
+        return {
+            "SLACK_BOT_TOKEN": self.token,
+            "SLACK_SIGNING_SECRET": self.secret,
+            "FRONTDESK__CHANNELS__SLACK__API_BASE_URL": self.simulator.base_url,
+        }
+
+    def meet(self, address: str) -> None:
+        self.simulator.events_url = f"{address}/slack/events"
+
+    async def say(self, user: int, text: str, *, copies: int = 0) -> None:
+        said = await self.simulator.user_says(self._channel(user), text, user=f"U{user:010d}")
+        assert said.accepted
+        self._last[user] = said.events[0]
+        for _ in range(copies):
+            await self.again(user)
+
+    async def again(self, user: int) -> None:
+        await self.simulator.redeliver(self._last[user], 1)
+
+    def seen(self, user: int) -> list[str]:
+        return [message.text for message in self.simulator.workspace.replies(self._channel(user))]
+
+    async def forged(self) -> int:
+        headers = {"X-Slack-Signature": "v0=" + "0" * 64}
+        return (await self.simulator.post(b'{"type": "event_callback"}', headers=headers))[0]
+
+    async def post(self, body: bytes) -> int:
+        return await _status(self.simulator.events_url, body, self.simulator.sign(body))
+
+    @staticmethod
+    def _channel(user: int) -> str:
+        return f"D{user:010d}"
+
+
+class WeChat:
+    """An unverified account in safe mode: answers go into the platform's own requests."""
+
+    kind = "wechat"
+    token, app_id, key = "test-token", "wx0123456789abcdef", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
+
+    def __init__(self) -> None:
+        self.simulator = WeChatPlatform(token=self.token, app_id=self.app_id, aes_key=self.key)
+        self._waiting: set[asyncio.Task[str]] = set()
+
+    async def __aenter__(self) -> WeChat:
+        await self.simulator.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._waiting:
+            task.cancel()
+        await asyncio.gather(*self._waiting, return_exceptions=True)
+        await self.simulator.stop()
+
+    def settings(self) -> dict[str, str]:
+        return {
+            "WECHAT_TOKEN": self.token,
+            "WECHAT_AES_KEY": self.key,
+            "FRONTDESK__CHANNELS__WECHAT__APP_ID": self.app_id,
+            "FRONTDESK__CHANNELS__WECHAT__VERIFIED": "false",
+            "FRONTDESK__CHANNELS__WECHAT__API_BASE_URL": self.simulator.base_url,
+        }
+
+    def meet(self, address: str) -> None:
+        self.simulator.webhook = f"{address}/wechat"
+
+    async def say(self, user: int, text: str, *, copies: int = 0) -> None:
+        delivered = len(self.simulator.deliveries)
+        task = asyncio.create_task(self.simulator.user_says(f"o{user:027d}", text, duplicates=copies))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+        while len(self.simulator.deliveries) <= delivered:
+            await asyncio.sleep(0)
+
+    async def again(self, user: int) -> None:
+        return
+
+    def seen(self, user: int) -> list[str]:
+        return self.simulator.answers(f"o{user:027d}")
+
+    async def forged(self) -> int:
+        return await _status(self.simulator.webhook, b"<xml/>", {}, signature="0" * 40, timestamp="1", nonce="1")
+
+    async def post(self, body: bytes) -> int:
+        stamp, nonce, encrypted = "1790000000", "1", "not ours to decrypt"
+        query = {"timestamp": stamp, "nonce": nonce, "encrypt_type": "aes", "signature": sign(self.token, stamp, nonce)}
+        return await _status(
+            self.simulator.webhook, body, {}, **query, msg_signature=sign(self.token, stamp, nonce, encrypted)
+        )
+
+
+class Web:
+    """Visitors of the web chat, each with a page open."""
+
+    kind = "web"
+
+    def __init__(self) -> None:
+        self.address = ""
+        self._visitors: dict[int, tuple[WebClient, View, asyncio.Task[None]]] = {}
+        self._last: dict[int, tuple[str, str]] = {}
+
+    async def __aenter__(self) -> Web:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for client, _, following in self._visitors.values():
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await client.__aexit__(None, None, None)
+
+    def settings(self) -> dict[str, str]:
+        return {"FRONTDESK__CHANNELS__WEB__MESSAGES_PER_MINUTE_PER_IP": "100000"}
+
+    def meet(self, address: str) -> None:
+        self.address = address
+        for client, _, _ in self._visitors.values():
+            client.url = f"{address}/chat"
+
+    async def say(self, user: int, text: str, *, copies: int = 0) -> None:
+        if user not in self._visitors:
+            client, view = await WebClient(self.address).__aenter__(), View()
+            await client.open()
+            self._visitors[user] = client, view, asyncio.create_task(self._follow(client, view))
+        self._last[user] = (text, str(uuid.uuid4()))
+        for _ in range(1 + copies):
+            await self.again(user)
+
+    async def again(self, user: int) -> None:
+        text, message_id = self._last[user]
+        status, _, _ = await self._visitors[user][0].post(text, message_id)
+        assert status == 202
+
+    @staticmethod
+    async def _follow(client: WebClient, view: View) -> None:
+        async for event in client.follow(pauses=(0.05, 0.2)):
+            view.apply(event)
+
+    def seen(self, user: int) -> list[str]:
+        if user not in self._visitors:
+            return []
+        return [bubble.text for bubble in self._visitors[user][1].bubbles.values() if bubble.role == "bot"]
+
+    async def forged(self) -> int:
+        headers = {"Origin": "https://elsewhere.example", "Sec-Fetch-Site": "cross-site"}
+        return await _status(f"{self.address}/chat/messages", b'{"id": "x", "text": "x"}', headers)
+
+    async def post(self, body: bytes) -> int:
+        return await _status(f"{self.address}/chat/messages", body, {"Content-Type": "application/json"})
+
+
+class Api:
+    """Callers of /ask who poll /result; `again` polls once more."""
+
+    kind = "api"
+    key = "test-key"
+
+    def __init__(self) -> None:
+        self.address = ""
+        self._answers: dict[int, list[str]] = {}
+        self._polls: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Api:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._polls:
+            task.cancel()
+        await asyncio.gather(*self._polls, return_exceptions=True)
+
+    def settings(self) -> dict[str, str]:
+        return {"FRONTDESK_API_KEYS": self.key, "FRONTDESK__THROTTLE__REQUESTS_PER_MINUTE_PER_IP": "100000"}
+
+    def meet(self, address: str) -> None:
+        self.address = address
+
+    async def say(self, user: int, text: str, *, copies: int = 0) -> None:
+        body = {"text": text, "conversation": f"c{user}", "user": f"u{user}"}
+        async with (
+            aiohttp.ClientSession(headers=self._headers()) as http,
+            http.post(f"{self.address}/ask", json=body) as answer,
+        ):
+            assert answer.status == 202
+            task_id = (await answer.json())["task_id"]
+        poll = asyncio.create_task(self._poll(user, task_id))
+        self._polls.add(poll)
+        poll.add_done_callback(self._polls.discard)
+
+    async def _poll(self, user: int, task_id: str) -> None:
+        answers = self._answers.setdefault(user, [])
+        while True:
+            try:
+                async with (
+                    aiohttp.ClientSession(headers=self._headers()) as http,
+                    http.get(f"{self.address}/result/{task_id}", params={"wait": "20"}) as answer,
+                ):
+                    result = await answer.json()
+                if result["status"] == "answered":
+                    if result["answer"] not in answers:  # messages merged into one turn share its answer
+                        answers.append(result["answer"])
+                    return
+            except aiohttp.ClientError:
+                await asyncio.sleep(0.05)
+
+    async def again(self, user: int) -> None:
+        return
+
+    def seen(self, user: int) -> list[str]:
+        return list(self._answers.get(user, ()))
+
+    async def forged(self) -> int:
+        return await _status(f"{self.address}/ask", b'{"text": "x"}', {"Authorization": "Bearer guessed"})
+
+    async def post(self, body: bytes) -> int:
+        return await _status(f"{self.address}/ask", body, self._headers())
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"}
+
+
+DRIVERS: dict[str, Callable[[], Driver]] = {
+    "telegram": Telegram,
+    "slack": Slack,
+    "wechat": WeChat,
+    "web": Web,
+    "api": Api,
+}
