@@ -225,14 +225,16 @@ def _started(starting: asyncio.Task[None]) -> None:
 
 def _engine(plan: Plan) -> tuple[OpenAIEngine, VllmServer | None]:
     settings = plan.settings.engine
-    waits = {
-        "connect_seconds": settings.connect_seconds,
-        "first_token_seconds": settings.first_token_seconds,
-        "silence_seconds": settings.silence_seconds,
-    }
+    client = partial(
+        OpenAIEngine,
+        connect_seconds=settings.connect_seconds,
+        first_token_seconds=settings.first_token_seconds,
+        silence_seconds=settings.silence_seconds,
+        connections=settings.max_concurrency * 2,
+    )
     if settings.mode == "remote":
-        model = "" if settings.model == "auto" else settings.model
-        return OpenAIEngine(settings.base_url, model=model, api_key=settings.api_key, **waits), None
+        served = "" if settings.model == "auto" else settings.model
+        return client(settings.base_url, model=served, api_key=settings.api_key), None
     python = plan.home / ".venv-engine" / "bin" / "python"
     if not python.exists():
         raise ConfigError(
@@ -240,7 +242,7 @@ def _engine(plan: Plan) -> tuple[OpenAIEngine, VllmServer | None]:
         )
     machine = look()
     source = vllm_plan.choose(settings.model, machine, plan.home / "var" / "models")
-    model = vllm_plan.read_model(source, _hub(plan.environment))
+    model = vllm_plan.read_model(source, vllm_plan.hub(plan.environment))
     decided = vllm_plan.plan(settings, machine, model)
     log = structlog.get_logger()
     server = VllmServer(
@@ -250,14 +252,7 @@ def _engine(plan: Plan) -> tuple[OpenAIEngine, VllmServer | None]:
         on_log=lambda line: log.info("engine_says", line=line),
         on_state=lambda state, detail: log.info("engine_state", state=state.value, detail=detail),
     )
-    engine = OpenAIEngine("http://engine/v1", uds=server.socket, supervisor=server, **waits)
-    return engine, server
-
-
-def _hub(environment: Mapping[str, str]) -> Path:
-    """Where huggingface_hub keeps what it downloads."""
-    home = Path(environment.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    return Path(environment["HF_HUB_CACHE"]) if "HF_HUB_CACHE" in environment else home / "hub"
+    return client("http://engine/v1", uds=server.socket, supervisor=server), server
 
 
 async def _listen(runner: web.AppRunner, settings: Settings) -> web.TCPSite:

@@ -64,8 +64,8 @@ class Gateway(Protocol):
         """For pull channels: the parts already handed over under `reference`, or else those waiting, oldest first."""
 
     async def hand_over(self, deliveries: Iterable[int], reference: str) -> frozenset[int]:
-        """For pull channels: mark these parts as sent under `reference`; returns those that are now its own, whether they
-        were waiting or it had them already."""
+        """For pull channels: mark these parts as sent under `reference`; returns those that are now its own,
+        whether they were waiting or it had them already."""
 
     def converse(
         self, bot: str, messages: Sequence[Mapping[str, str]], sampling: Sampling, request_id: str

@@ -110,9 +110,7 @@ class Dialogue:
             generation = await self._generate(turn, composed, self._room(bot, composed), attempt, preview)
             if isinstance(generation.error, PromptTooLong):
                 history, halve, reason = self._after(history, composed), True, "prompt_too_long"
-            elif generation.error is None and generation.text:
-                return self._answer(turn, language, composed, generation)
-            elif generation.error is not None and generation.text and preview.shown:
+            elif generation.text and (generation.error is None or preview.shown):
                 return self._answer(turn, language, composed, generation)
             elif isinstance(generation.error, EngineUnavailable):
                 raise generation.error

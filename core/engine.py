@@ -58,4 +58,4 @@ class Engine(Protocol):
         """Return when calls can be made."""
 
     def stream(self, request: EngineRequest) -> AsyncGenerator[Delta, None]:
-        """Generate. Raises EngineError; ends after the delta that carries `finish`. `aclose()` aborts the generation."""
+        """Generate. Raises EngineError; ends after the delta that carries `finish`. `aclose()` aborts it."""

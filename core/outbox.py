@@ -89,7 +89,7 @@ class Outbox:
         except LedgerError as error:
             # It stays "sending": the next start decides whether it may go again.
             self._log.error("delivery_not_recorded", delivery=delivery.id, reason=str(error))
-        except Exception:
+        except Exception:  # noqa: BLE001 - the worker must outlive a bug in a channel
             self._log.exception("delivery_crashed", delivery=delivery.id)
             await self._ledger.fail(delivery.id, "a bug in the channel; see the log", unclear=True)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import structlog
 
@@ -96,9 +97,9 @@ class Runtime:
                 raise
             task = asyncio.create_task(self._run(turn))
             self._turns[turn.id] = task
-            task.add_done_callback(lambda _, turn_id=turn.id: self._turn_ended(turn_id))
+            task.add_done_callback(partial(self._turn_ended, turn.id))
 
-    def _turn_ended(self, turn_id: int) -> None:
+    def _turn_ended(self, turn_id: int, _: asyncio.Task[None]) -> None:
         del self._turns[turn_id]
         self._slots.release()
 

@@ -77,6 +77,12 @@ def choose(wanted: str, machine: Machine, models: Path) -> str:
     return FLAGSHIP if card and card.memory_mib >= FLAGSHIP_MIB else str(models / SMALL)
 
 
+def hub(environment: Mapping[str, str]) -> Path:
+    """Where huggingface_hub keeps what it downloads (its HF_HUB_CACHE and HF_HOME)."""
+    home = Path(environment.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    return Path(environment["HF_HUB_CACHE"]) if "HF_HUB_CACHE" in environment else home / "hub"
+
+
 def read_model(source: str, hub: Path) -> Model:
     """What the model's files say: its folder, or its snapshot in the Hugging Face cache *hub*, if any."""
     folder = Path(source).expanduser()

@@ -232,7 +232,7 @@ class Web:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for client, _, following in self._visitors.values():
+        for client, _view, following in self._visitors.values():
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
             await client.__aexit__(None, None, None)
@@ -242,12 +242,13 @@ class Web:
 
     def meet(self, address: str) -> None:
         self.address = address
-        for client, _, _ in self._visitors.values():
+        for client, _view, _task in self._visitors.values():
             client.url = f"{address}/chat"
 
     async def say(self, user: int, text: str, *, copies: int = 0) -> None:
         if user not in self._visitors:
-            client, view = await WebClient(self.address).__aenter__(), View()
+            view = View()
+            client = await WebClient(self.address).__aenter__()
             await client.open()
             self._visitors[user] = client, view, asyncio.create_task(self._follow(client, view))
         self._last[user] = (text, str(uuid.uuid4()))

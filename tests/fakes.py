@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 
 from aiohttp import web
 
@@ -113,7 +113,7 @@ class FakeEngine:
     async def wait_ready(self) -> None:
         await self._ready.wait()
 
-    async def stream(self, request: EngineRequest) -> AsyncIterator[Delta]:
+    async def stream(self, request: EngineRequest) -> AsyncGenerator[Delta, None]:
         pieces = self._replies.popleft() if self._replies and self.state is EngineState.READY else self.default
         self.requests.append(request)
         self._called.add()

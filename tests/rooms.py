@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from core.channel import Channel
 from core.config import DialogueSettings, ThrottleSettings
 from core.dialogue import Dialogue
 from core.gateway import Bell, House
@@ -29,7 +30,7 @@ class Rooms:
 
     ledger: SqliteLedger
     engine: FakeEngine
-    channels: dict[str, CollectingChannel]
+    channels: Mapping[str, Channel]
     dialogue: Dialogue
     runtime: Runtime
     house: House
@@ -39,10 +40,12 @@ class Rooms:
 
     @property
     def channel(self) -> CollectingChannel:
-        return next(iter(self.channels.values()))
+        channel = next(iter(self.channels.values()))
+        assert isinstance(channel, CollectingChannel)
+        return channel
 
     def conversation(self, chat: str = "chat") -> ConversationKey:
-        return ConversationKey(self.channel.name, "support", chat)
+        return ConversationKey(next(iter(self.channels)), "support", chat)
 
     async def say(
         self, text: str, *, chat: str = "chat", user: str = "", event: str = "", language: str = ""
@@ -71,7 +74,7 @@ async def rooms(
     path: Path,
     *,
     engine: FakeEngine | None = None,
-    channels: Sequence[CollectingChannel] = (),
+    channels: Sequence[Channel] = (),
     settings: DialogueSettings = AT_ONCE,
     throttle: ThrottleSettings = GENEROUS,
     proxies: Sequence[str] = (),
@@ -81,7 +84,7 @@ async def rooms(
 ) -> AsyncIterator[Rooms]:
     """Open, start, and at the end drain and close."""
     clock, engine, bell, metrics = clock or FakeClock(), engine or FakeEngine(), Bell(), Metrics()
-    named = {channel.name: channel for channel in channels or (CollectingChannel(),)}
+    named: dict[str, Channel] = {channel.name: channel for channel in channels or (CollectingChannel(),)}
     bots = {"support": make_bot()}
     ledger = SqliteLedger(path / "ledger.db")
     await ledger.open(clock(), frozenset())

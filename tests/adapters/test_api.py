@@ -188,10 +188,10 @@ async def test_a_streamed_completion(tmp_path: Path) -> None:
         assert answer.headers["Content-Type"].startswith("text/event-stream")
         *chunks, done = await events(answer)
     assert done == "[DONE]"
-    deltas = [chunk["choices"][0]["delta"] for chunk in chunks if chunk["choices"]]  # type: ignore[index,call-overload]
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks if chunk["choices"]]  # type: ignore[index]
     assert deltas == [{"role": "assistant", "content": ""}, {"content": "Good "}, {"content": "day."}, {}]
-    assert chunks[-2]["choices"][0]["finish_reason"] == "length"  # type: ignore[index,call-overload]
-    assert chunks[-1]["usage"]["total_tokens"] == 9  # type: ignore[index,call-overload]
+    assert chunks[-2]["choices"][0]["finish_reason"] == "length"  # type: ignore[index]
+    assert chunks[-1]["usage"]["total_tokens"] == 9  # type: ignore[index]
 
 
 async def test_a_caller_who_leaves_stops_the_generation(tmp_path: Path) -> None:

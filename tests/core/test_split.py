@@ -20,7 +20,7 @@ def utf8(text: str) -> int:
 
 
 MEASURES = st.sampled_from([len, utf16, utf8])
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=400)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=400)
 
 
 @given(TEXTS, st.integers(8, 60), MEASURES)
