@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -125,6 +126,14 @@ def urls(engine_url: str, telegram_url: str) -> dict[str, str]:
         "FRONTDESK__ENGINE__BASE_URL": engine_url,
         "FRONTDESK__CHANNELS__TELEGRAM__API_BASE_URL": telegram_url,
     }
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def percentile(values: list[float], share: float) -> float:
