@@ -158,10 +158,11 @@ def _sampling(table: Table) -> Sampling:
         table.problem(("sampling",), "sampling must be a part of its own: a line [sampling], and settings below it")
         return Sampling()
     usual = Sampling()
-    given = {name: getattr(usual, name) for name in ("temperature", "top_p", "max_tokens", "stop")}
+    names = ("temperature", "top_p", "max_tokens", "stop", "frequency_penalty")
+    given = {name: getattr(usual, name) for name in names}
     table.known(tuple(given), values, ("sampling",), "setting")
     given |= values
-    temperature, top_p, max_tokens, stop = (given[name] for name in ("temperature", "top_p", "max_tokens", "stop"))
+    temperature, top_p, max_tokens, stop, penalty = (given[name] for name in names)
     if not _number(temperature) or not 0 <= temperature <= 2:
         table.problem(("sampling", "temperature"), "temperature must be a number from 0 to 2")
     if not _number(top_p) or not 0 < top_p <= 1:
@@ -172,7 +173,9 @@ def _sampling(table: Table) -> Sampling:
     if not isinstance(stop, list | tuple) or len(stop) > 4 or not all(isinstance(each, str) and each for each in stop):
         table.problem(("sampling", "stop"), 'stop must be a list of at most four texts, such as ["END"]')
         stop = ()
-    return Sampling(temperature, top_p, max_tokens, tuple(stop))
+    if not _number(penalty) or not -2 <= penalty <= 2:
+        table.problem(("sampling", "frequency_penalty"), "frequency_penalty must be a number from -2 to 2")
+    return Sampling(temperature, top_p, max_tokens, tuple(stop), penalty)
 
 
 def _number(value: object) -> bool:

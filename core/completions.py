@@ -117,6 +117,8 @@ def request_body(request: EngineRequest, model: str) -> bytes:
         "top_p": sampling.top_p,
         "max_tokens": sampling.max_tokens,
     }
+    if sampling.frequency_penalty:
+        body["frequency_penalty"] = sampling.frequency_penalty
     if sampling.stop:
         body["stop"] = list(sampling.stop)
     body |= request.extra

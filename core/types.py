@@ -229,6 +229,7 @@ class Sampling:
     top_p: float = 0.9
     max_tokens: int = 512
     stop: tuple[str, ...] = ()
+    frequency_penalty: float = 0.0  # keeps small models from saying the same again and again
 
 
 @dataclass(frozen=True, slots=True)

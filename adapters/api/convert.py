@@ -62,6 +62,7 @@ class Completion(BaseModel):
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     max_tokens: Annotated[int, Field(gt=0)] | None = None
     max_completion_tokens: Annotated[int, Field(gt=0)] | None = None
     stop: str | Annotated[list[str], Field(max_length=4)] | None = None
@@ -75,6 +76,7 @@ class Completion(BaseModel):
             top_p=default.top_p if self.top_p is None else self.top_p,
             max_tokens=self.max_completion_tokens or self.max_tokens or default.max_tokens,
             stop=stop or default.stop,
+            frequency_penalty=default.frequency_penalty if self.frequency_penalty is None else self.frequency_penalty,
         )
 
 

@@ -44,7 +44,11 @@ def test_the_real_bots_load() -> None:
     support = found["support"]
     assert support.name == "support"
     assert set(support.prompts) == set(support.phrases) == {"en", "zh"}
-    assert (support.title, support.timezone, support.sampling) == ("Customer service", "", Sampling())
+    assert (support.title, support.timezone, support.sampling) == (
+        "Customer service",
+        "",
+        Sampling(frequency_penalty=0.5),
+    )
     for prompt in support.prompts.values():
         assert "{" not in prompt.system
         assert "each turn" not in prompt.system
@@ -118,6 +122,7 @@ SPOILT = [
     ("bot.toml", "temperature = 0.3", "temperature = 2.5", "from 0 to 2"),
     ("bot.toml", "temperature = 0.3", "temperature = true", "from 0 to 2"),
     ("bot.toml", "top_p = 0.9", "top_p = 0", "over 0, up to 1"),
+    ("bot.toml", "frequency_penalty = 0.5", "frequency_penalty = 3", "from -2 to 2"),
     ("bot.toml", "max_tokens = 512", "max_tokens = 5.5", "whole number"),
     ("bot.toml", "stop = []", 'stop = ["a", ""]', "list of at most four"),
     ("bot.toml", "stop = []", 'stop = "a"', "list of at most four"),

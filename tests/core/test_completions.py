@@ -130,7 +130,7 @@ def test_a_broken_chunk_or_an_error_object_is_an_error(value: bytes, error: type
 
 
 def test_the_body_holds_what_was_asked_and_extra_cannot_stop_the_stream() -> None:
-    sampling = Sampling(temperature=0.5, top_p=0.8, max_tokens=9, stop=("END",))
+    sampling = Sampling(temperature=0.5, top_p=0.8, max_tokens=9, stop=("END",), frequency_penalty=0.5)
     extra = {"temperature": 0.1, "seed": 7, "stream": False, "messages": [], "stream_options": None}
     request = EngineRequest(messages=({"role": "user", "content": "hi"},), sampling=sampling, extra=extra)
     assert json.loads(request_body(request, "base")) == {
@@ -140,6 +140,7 @@ def test_the_body_holds_what_was_asked_and_extra_cannot_stop_the_stream() -> Non
         "stream_options": {"include_usage": True},
         "temperature": 0.1,
         "top_p": 0.8,
+        "frequency_penalty": 0.5,
         "max_tokens": 9,
         "stop": ["END"],
         "seed": 7,
