@@ -64,8 +64,8 @@ class Dialogue:
         self._clock = clock
         self._log = structlog.get_logger()
 
-    async def answer(self, turn: Turn, channel: Channel) -> Reply:
-        """Answer and commit. Raises EngineUnavailable when nothing was shown and the engine is worth waiting for,
+    async def answer(self, turn: Turn, channel: Channel) -> tuple[Reply, bool]:
+        """Answer and commit; whether the conversation has more to answer comes along. Raises EngineUnavailable when nothing was shown and the engine is worth waiting for,
         TurnLost when the turn is not ours any more, LedgerError when it cannot be committed."""
         preview = Preview(channel, self._ledger, turn, self._clock)
         try:
@@ -73,16 +73,16 @@ class Dialogue:
         finally:
             reference = await preview.finish()
         turn = dataclasses.replace(turn, reference=reference)
-        parts = split(reply.text, channel.traits.text_limit, channel.traits.measure)
-        await self._ledger.commit(turn, reply, parts, self._tokens, self._clock())
-        return reply
+        return reply, await self._commit(turn, channel, reply)
 
-    async def apologise(self, turn: Turn, channel: Channel, reason: str) -> Reply:
+    async def apologise(self, turn: Turn, channel: Channel, reason: str) -> tuple[Reply, bool]:
         """Commit an apology without asking the engine."""
         reply = self._apology(turn, "apology_engine", reason)
+        return reply, await self._commit(turn, channel, reply)
+
+    async def _commit(self, turn: Turn, channel: Channel, reply: Reply) -> bool:
         parts = split(reply.text, channel.traits.text_limit, channel.traits.measure)
-        await self._ledger.commit(turn, reply, parts, self._tokens, self._clock())
-        return reply
+        return await self._ledger.commit(turn, reply, parts, self._tokens, self._clock())
 
     async def converse(
         self, bot: str, messages: Sequence[Mapping[str, str]], sampling: Sampling, request_id: str
@@ -102,7 +102,8 @@ class Dialogue:
     async def _reply(self, turn: Turn, preview: Preview) -> Reply:
         bot = self._bots[turn.conversation.bot]
         language = bot.language_for(turn.language or self._spoken(turn))
-        history = await self._ledger.recall(turn, HISTORY_ENTRIES)
+        # A conversation without an answer has no history, and most conversations are that short.
+        history = await self._ledger.recall(turn, HISTORY_ENTRIES) if turn.prompt_tokens else ()
         halve = False
         reason = ""
         for attempt in (1, 2):

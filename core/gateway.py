@@ -77,7 +77,7 @@ class House:
         settings: DialogueSettings,
         trusted_proxies: Sequence[str],
         metrics: Metrics,
-        wake: Callable[[str], None],
+        wake: Callable[[str, float], None],
         bell: Bell,
         clock: Callable[[], float],
     ) -> None:
@@ -107,7 +107,9 @@ class House:
             if receipt.state is MessageState.THROTTLED:
                 self._metrics.throttled.labels(channel).inc()
                 self._bell.ring(message.conversation)
-            self._wake(channel)
+                self._wake(channel, 0.0)
+            else:
+                self._wake(channel, self._burst.wait_seconds if message.merge else 0.0)
         self._log.info(
             "received",
             channel=channel,

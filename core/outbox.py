@@ -69,13 +69,14 @@ class Outbox:
             task = asyncio.create_task(self._carry(delivery))
             self._under_way.add(task)
             task.add_done_callback(self._done)
-        if not deliveries:
+        if len(deliveries) < room:
             due_at = await self._ledger.next_due_at(name)
             await self._sleep(None if due_at is None else max(0.0, due_at - self._clock()))
 
     def _done(self, task: asyncio.Task[None]) -> None:
+        if len(self._under_way) >= self._channel.traits.parallel:
+            self._wake.set()  # the worker waits for room
         self._under_way.discard(task)
-        self._wake.set()
 
     async def _sleep(self, seconds: float | None) -> None:
         try:
@@ -92,6 +93,7 @@ class Outbox:
         except Exception:  # noqa: BLE001 - the worker must outlive a bug in a channel
             self._log.exception("delivery_crashed", delivery=delivery.id)
             await self._ledger.fail(delivery.id, "a bug in the channel; see the log", unclear=True)
+            self._wake.set()
 
     async def _deliver(self, delivery: Delivery) -> None:
         log = self._log.bind(delivery=delivery.id, turn=delivery.turn_id, part=delivery.part)
@@ -101,7 +103,8 @@ class Outbox:
         except DeliveryError as error:
             await self._refused(delivery, error)
             return
-        await self._ledger.sent(delivery.id, reference, self._clock())
+        if await self._ledger.sent(delivery.id, reference, self._clock()):
+            self._wake.set()  # the conversation's next part was waiting for this one
         self._metrics.sent.labels(self._channel.name).inc()
         log.info("delivered", kind=delivery.kind.value, ms=round((self._clock() - started) * 1000))
 
@@ -119,3 +122,4 @@ class Outbox:
         else:
             await self._ledger.fail(delivery.id, error.reason, unclear=error.unclear)
             self._metrics.failed.labels(self._channel.name).inc()
+        self._wake.set()  # its time has changed, or it lets others go

@@ -47,7 +47,7 @@ class Runtime:
         self._dialogue = dialogue
         self._channels = channels
         self._settings = settings
-        self._slots = asyncio.Semaphore(concurrency)
+        self._concurrency = concurrency
         self._metrics = metrics
         self._bell = bell
         self._clock = clock
@@ -58,10 +58,13 @@ class Runtime:
         self._inbox = asyncio.Event()
         self._log = structlog.get_logger()
 
-    def wake(self, channel: str) -> None:
-        """A message was accepted on this channel (or its notice queued)."""
-        self._inbox.set()
-        self._outboxes[channel].wake()
+    def wake(self, channel: str, seconds: float = 0.0) -> None:
+        """A message was accepted on this channel and is ready in so many seconds (or its notice is queued)."""
+        if seconds > 0:
+            asyncio.get_running_loop().call_later(seconds, self._inbox.set)
+        else:
+            self._inbox.set()
+            self._outboxes[channel].wake()
 
     def start(self) -> None:
         self._senders = [asyncio.create_task(outbox.run()) for outbox in self._outboxes.values()]
@@ -89,35 +92,32 @@ class Runtime:
 
     async def _claim_turns(self) -> None:
         while True:
-            await self._slots.acquire()
-            try:
-                turn = await self._next_turn()
-            except BaseException:
-                self._slots.release()
-                raise
-            task = asyncio.create_task(self._run(turn))
-            self._turns[turn.id] = task
-            task.add_done_callback(partial(self._turn_ended, turn.id))
-
-    def _turn_ended(self, turn_id: int, _: asyncio.Task[None]) -> None:
-        del self._turns[turn_id]
-        self._slots.release()
-
-    async def _next_turn(self) -> Turn:
-        while True:
             self._inbox.clear()
+            room = self._concurrency - len(self._turns)
+            if room <= 0:
+                await self._inbox.wait()
+                continue
             try:
                 await self._engine.wait_ready()
-                turn = await self._ledger.claim(
-                    self._clock(), self._settings.lease_seconds, self._settings.merge_messages
+                turns = await self._ledger.claim(
+                    self._clock(), self._settings.lease_seconds, self._settings.merge_messages, room
                 )
-                if turn is not None:
-                    return turn
+                for turn in turns:
+                    task = asyncio.create_task(self._run(turn))
+                    self._turns[turn.id] = task
+                    task.add_done_callback(partial(self._turn_ended, turn.id))
+                if len(turns) == room:
+                    continue
                 ready_at = await self._ledger.next_ready_at()
             except (LedgerError, EngineUnavailable) as error:
                 self._log.error("claim_waits", reason=str(error))
                 ready_at = self._clock() + 1.0
             await self._sleep(None if ready_at is None else max(0.0, ready_at - self._clock()))
+
+    def _turn_ended(self, turn_id: int, _: asyncio.Task[None]) -> None:
+        if len(self._turns) >= self._concurrency:
+            self._inbox.set()  # the worker waits for room
+        del self._turns[turn_id]
 
     async def _sleep(self, seconds: float | None) -> None:
         try:
@@ -150,11 +150,12 @@ class Runtime:
             await self._hand_back(turn, 60.0, counted=False)
             return
         if turn.attempt > self._settings.attempts:
-            reply = await self._dialogue.apologise(turn, channel, "attempts")
+            reply, more = await self._dialogue.apologise(turn, channel, "attempts")
         else:
-            reply = await self._dialogue.answer(turn, channel)
+            reply, more = await self._dialogue.answer(turn, channel)
         self._measure(turn, reply)
-        self._inbox.set()  # what was written meanwhile in this conversation may be claimed now
+        if more:
+            self._inbox.set()  # what was written meanwhile in this conversation may be claimed now
         self._outboxes[channel.name].wake()
         self._bell.ring(turn.conversation)
         log.info(

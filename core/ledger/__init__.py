@@ -78,9 +78,10 @@ class Ledger(Protocol):
         """Put a message into the inbox under (channel, event_id); a redelivery finds the same row. Over the limit it is
         recorded as throttled, together with the notice when one is due."""
 
-    async def claim(self, now: float, lease_seconds: float, merge_messages: int) -> Turn | None:
-        """The least recently served user's oldest waiting message whose conversation has no running turn, with the
-        messages that came since in that conversation; None when nothing is ready."""
+    async def claim(self, now: float, lease_seconds: float, merge_messages: int, limit: int) -> tuple[Turn, ...]:
+        """Up to `limit` turns to answer now. Each is the least recently served user's oldest waiting message whose
+        conversation has no running turn, with the messages that came since in that conversation. Fewer than `limit`
+        means that nothing else is ready."""
 
     async def next_ready_at(self) -> float | None:
         """When the next waiting message becomes ready; None when none waits."""
@@ -97,20 +98,22 @@ class Ledger(Protocol):
     async def previewed(self, turn: Turn, reference: str) -> None:
         """Record which platform message shows the growing reply. Raises TurnLost."""
 
-    async def commit(self, turn: Turn, reply: Reply, parts: Sequence[str], tokens: Rate | None, now: float) -> None:
-        """Close a turn: the reply, the history, the deliveries and the usage, or nothing of it. Raises TurnLost."""
+    async def commit(self, turn: Turn, reply: Reply, parts: Sequence[str], tokens: Rate | None, now: float) -> bool:
+        """Close a turn: the reply, the history, the deliveries and the usage, or nothing of it; True when the
+        conversation has more to answer. Raises TurnLost."""
 
     async def recall(self, turn: Turn, limit: int) -> tuple[HistoryEntry, ...]:
         """The newest `limit` history entries from `turn.history_from` on, oldest first."""
 
     async def due(self, channel: str, now: float, limit: int) -> tuple[Delivery, ...]:
-        """Take up to `limit` deliveries to send now, at most one per conversation and never before an earlier part."""
+        """Take up to `limit` deliveries to send now, at most one per conversation and never before an earlier part.
+        Fewer than `limit` means that nothing else is due."""
 
     async def next_due_at(self, channel: str) -> float | None:
         """When the channel's next delivery may be sent; None when none is pending."""
 
-    async def sent(self, delivery: int, reference: str, now: float) -> None:
-        """The platform has taken it."""
+    async def sent(self, delivery: int, reference: str, now: float) -> bool:
+        """The platform has taken it; True when the conversation has more to deliver."""
 
     async def postpone(self, delivery: int, due_at: float, reason: str) -> None:
         """It will be tried again."""

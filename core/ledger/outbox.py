@@ -59,10 +59,16 @@ def next_due_at(connection: Connection, channel: str) -> float | None:
     return due_at
 
 
-def sent(connection: Connection, delivery: int, reference: str, now: float) -> None:
-    connection.execute(
-        "UPDATE deliveries SET state = 'sent', reference = ?, sent_at = ? WHERE id = ?", (reference, now, delivery)
-    )
+def sent(connection: Connection, delivery: int, reference: str, now: float) -> bool:
+    (conversation_id,) = connection.execute(
+        "UPDATE deliveries SET state = 'sent', reference = ?, sent_at = ? WHERE id = ? RETURNING conversation_id",
+        (reference, now, delivery),
+    ).fetchone()
+    more = connection.execute(
+        "SELECT 1 FROM deliveries WHERE conversation_id = ? AND state IN ('pending', 'sending') LIMIT 1",
+        (conversation_id,),
+    ).fetchone()
+    return more is not None
 
 
 def postpone(connection: Connection, delivery: int, due_at: float, reason: str) -> None:

@@ -105,8 +105,8 @@ class SqliteLedger:
     async def accept(self, message: InboundMessage, admission: Admission, burst: Burst, now: float) -> Receipt:
         return await self._writing.run(lambda c: inbox.accept(c, message, admission, burst, now))
 
-    async def claim(self, now: float, lease_seconds: float, merge_messages: int) -> Turn | None:
-        return await self._writing.run(lambda c: turns.claim(c, now, lease_seconds, merge_messages))
+    async def claim(self, now: float, lease_seconds: float, merge_messages: int, limit: int) -> tuple[Turn, ...]:
+        return await self._writing.run(lambda c: turns.claim_all(c, now, lease_seconds, merge_messages, limit))
 
     async def next_ready_at(self) -> float | None:
         def read(connection: Connection) -> float | None:
@@ -130,8 +130,8 @@ class SqliteLedger:
     async def previewed(self, turn: Turn, reference: str) -> None:
         await self._writing.run(lambda c: turns.previewed(c, turn, reference))
 
-    async def commit(self, turn: Turn, reply: Reply, parts: Sequence[str], tokens: Rate | None, now: float) -> None:
-        await self._writing.run(lambda c: turns.commit(c, turn, reply, parts, tokens, now))
+    async def commit(self, turn: Turn, reply: Reply, parts: Sequence[str], tokens: Rate | None, now: float) -> bool:
+        return await self._writing.run(lambda c: turns.commit(c, turn, reply, parts, tokens, now))
 
     async def recall(self, turn: Turn, limit: int) -> tuple[HistoryEntry, ...]:
         return await self._reading.run(lambda c: views.recall(c, turn.conversation_id, turn.history_from, limit))
@@ -142,8 +142,8 @@ class SqliteLedger:
     async def next_due_at(self, channel: str) -> float | None:
         return await self._reading.run(lambda c: outbox.next_due_at(c, channel))
 
-    async def sent(self, delivery: int, reference: str, now: float) -> None:
-        await self._writing.run(lambda c: outbox.sent(c, delivery, reference, now))
+    async def sent(self, delivery: int, reference: str, now: float) -> bool:
+        return await self._writing.run(lambda c: outbox.sent(c, delivery, reference, now))
 
     async def postpone(self, delivery: int, due_at: float, reason: str) -> None:
         await self._writing.run(lambda c: outbox.postpone(c, delivery, due_at, reason))

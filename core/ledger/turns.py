@@ -18,6 +18,15 @@ from core.throttle import Rate, spend
 from core.types import ConversationKey, JsonObject, Reply, ReplyKind, StoredMessage, Turn
 
 
+def claim_all(
+    connection: Connection, now: float, lease_seconds: float, merge_messages: int, limit: int
+) -> tuple[Turn, ...]:
+    claimed: list[Turn] = []
+    while len(claimed) < limit and (turn := claim(connection, now, lease_seconds, merge_messages)) is not None:
+        claimed.append(turn)
+    return tuple(claimed)
+
+
 def claim(connection: Connection, now: float, lease_seconds: float, merge_messages: int) -> Turn | None:
     row = connection.execute(
         "SELECT conversation_id, user, turn_id FROM inbox INDEXED BY inbox_order WHERE ready_at <= ?"
@@ -117,7 +126,7 @@ def previewed(connection: Connection, turn: Turn, reference: str) -> None:
 
 def commit(
     connection: Connection, turn: Turn, reply: Reply, parts: Sequence[str], tokens: Rate | None, now: float
-) -> None:
+) -> bool:
     reference = _close_turn(connection, turn, reply, now)
     connection.execute("UPDATE messages SET state = 'answered' WHERE turn_id = ?", (turn.id,))
     if reply.kind is ReplyKind.ANSWER:
@@ -155,7 +164,7 @@ def commit(
             "UPDATE users SET tokens_arrival = ? WHERE id = ?", (spend(arrival, now, tokens, reply.usage.total), user)
         )
     write_audit(connection, reply_entry(turn, reply), now)
-    _queue_next(connection, turn.conversation_id, now)
+    return _queue_next(connection, turn.conversation_id, now)
 
 
 def _close_turn(connection: Connection, turn: Turn, reply: Reply, now: float) -> str:
@@ -178,12 +187,14 @@ def _close_turn(connection: Connection, turn: Turn, reply: Reply, now: float) ->
     return reference
 
 
-def _queue_next(connection: Connection, conversation_id: int, now: float) -> None:
+def _queue_next(connection: Connection, conversation_id: int, now: float) -> bool:
     """What was written while the turn ran is next; it has waited long enough for its burst."""
     row = connection.execute(
         "SELECT id, user FROM messages WHERE conversation_id = ? AND state = 'waiting' ORDER BY id LIMIT 1",
         (conversation_id,),
     ).fetchone()
-    if row:
-        message_id, user = row
-        connection.execute(ADD_TO_INBOX, (conversation_id, user, user, message_id, None, now, now, now, 0.0))
+    if row is None:
+        return False
+    message_id, user = row
+    connection.execute(ADD_TO_INBOX, (conversation_id, user, user, message_id, None, now, now, now, 0.0))
+    return True

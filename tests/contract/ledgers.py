@@ -96,7 +96,8 @@ class Book:
         return await self.ledger.accept(message, admission, burst, self.clock())
 
     async def claim(self, merge_messages: int = 20) -> Turn | None:
-        return await self.ledger.claim(self.clock(), 60.0, merge_messages)
+        claimed = await self.ledger.claim(self.clock(), 60.0, merge_messages, 1)
+        return claimed[0] if claimed else None
 
     async def take(self) -> Turn:
         """Claim where something must be ready."""

@@ -268,3 +268,27 @@ async def test_a_closed_ledger_refuses(book: Book) -> None:
         await book.ledger.counts()
     assert await book.ledger.check() != ""
     await book.ledger.close()  # twice is once
+
+
+async def test_many_turns_are_claimed_at_once_in_the_same_order(book: Book) -> None:
+    """Least recently served user first, also inside one claim; fewer than asked for means that no more is ready."""
+    for number in range(3):
+        await book.accept(book.message(f"first {number}", chat=f"a{number}", user="one"))
+    await book.accept(book.message("second", chat="b", user="two"))
+    two = await book.ledger.claim(book.clock(), 60.0, 20, 2)
+    assert [turn.text for turn in two] == ["first 0", "second"]
+    rest = await book.ledger.claim(book.clock(), 60.0, 20, 10)
+    assert [turn.text for turn in rest] == ["first 1", "first 2"]
+
+
+async def test_commit_and_sent_say_whether_the_conversation_goes_on(book: Book) -> None:
+    await book.accept("one")
+    first = await book.take()
+    await book.accept("two")
+    assert await book.ledger.commit(first, Reply("yes"), ["part 1", "part 2"], None, book.clock())
+    second = await book.take()
+    (part,) = await book.due()
+    assert await book.ledger.sent(part.id, "r", book.clock()), "part 2 waits"
+    (part,) = await book.due()
+    assert not await book.ledger.sent(part.id, "r", book.clock())
+    assert not await book.ledger.commit(second, Reply("yes"), ["x"], None, book.clock())
