@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import importlib
 import os
+import re
 import signal
 import sys
 import time
@@ -40,6 +42,7 @@ from core.throttle import Rate
 from core.vllm import VllmServer, server_command
 
 HOME = Path(__file__).resolve().parent
+TROUBLE = re.compile(r"\b(ERROR|CRITICAL|Traceback)\b|\w+Error: ")
 COMMANDS = ("run", "check", "chat", "bench")
 
 
@@ -53,9 +56,10 @@ def main(arguments: Sequence[str]) -> int:
     config = known.config or Path(os.environ.get("FRONTDESK_CONFIG") or HOME / "config.toml")
     try:
         plan = read(config.resolve(), tuple(rest))
-        logs.configure(plan.settings.log)
         if known.command == "run":
+            logs.configure(plan.settings.log)
             return asyncio.run(run(plan))
+        logs.configure(plan.settings.log.model_copy(update={"level": "warning"}))  # commands speak for themselves
         command = importlib.import_module(f"commands.{known.command}")
         status: int = asyncio.run(command.run(plan, serve))
         return status
@@ -173,7 +177,7 @@ def build(plan: Plan) -> Built:
         clock=clock,
     )
     routes = {name: tuple(channel.routes(house)) for name, channel in channels.items()}
-    off = {planned.name: _off(planned) for planned in plan.channels if not planned.on}
+    off = {planned.name: planned.wanted for planned in plan.channels if not planned.on}
     limit = settings.server.body_limit_kib * 1024
     face = Face(on=tuple(routes), off=off, ledger=ledger, engine=engine, metrics=metrics, clock=clock)
     paths = {name: tuple(dict.fromkeys(route.path for route in own)) for name, own in routes.items()}
@@ -196,6 +200,7 @@ async def serve(plan: Plan, stop: asyncio.Event, ready: Ready) -> None:
         address = _address(runner, settings)
         ready(address, built.paths)
         log.info("accepting", address=address)
+        gc.freeze()  # what is loaded stays: a full collection that looks through it would hold up everybody for 50 ms
         if built.supervisor is not None:
             supervising = asyncio.create_task(built.supervisor.run())
             stack.push_async_callback(asyncio.wait, [supervising])
@@ -248,11 +253,22 @@ def _engine(plan: Plan) -> tuple[OpenAIEngine, VllmServer | None]:
     server = VllmServer(
         decided.label,
         partial(server_command, python, decided),
-        environment={**os.environ, **decided.environment},
-        on_log=lambda line: log.info("engine_says", line=line),
+        environment={**decided.environment, **_engine_variables(plan.environment), **os.environ},
+        on_log=partial(_engine_says, log),
         on_state=lambda state, detail: log.info("engine_state", state=state.value, detail=detail),
     )
     return client("http://engine/v1", uds=server.socket, supervisor=server), server
+
+
+def _engine_variables(environment: Environment) -> dict[str, str]:
+    """Of `.env`, only what is meant for the engine: the channels' secrets are none of its business."""
+    return {name: value for name, value in environment.items() if name.startswith(("HF_", "VLLM_", "CUDA_", "NCCL_"))}
+
+
+def _engine_says(log: structlog.stdlib.BoundLogger, line: str) -> None:
+    # Loading prints a hundred lines that nobody needs; an error among them is what the operator looks for.
+    write = log.warning if TROUBLE.search(line) else log.debug
+    write("engine_says", line=line)
 
 
 async def _listen(runner: web.AppRunner, settings: Settings) -> web.TCPSite:
@@ -268,10 +284,6 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> web.TCPSite:
 def _address(runner: web.AppRunner, settings: Settings) -> str:
     host = "127.0.0.1" if settings.server.host in ("0.0.0.0", "::", "") else settings.server.host
     return f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
-
-
-def _off(planned: ChannelPlan) -> str:
-    return "switched off" if planned.switched_off else f"set {' and '.join(planned.missing)}"
 
 
 if __name__ == "__main__":

@@ -19,11 +19,9 @@ EACH_TURN = "--- each turn ---"
 KEYS = ("title", "default_language", "timezone", "variables", "sampling")
 # What a bot says itself, each with what the house fills in when it is said.
 PHRASES: Mapping[str, frozenset[str]] = {
-    "greeting": frozenset(),
     "apology_engine": frozenset(),
     "apology_empty": frozenset(),
     "cut_mark": frozenset(),
-    "engine_loading": frozenset(),
     "throttled": frozenset({"seconds"}),
     "throttled_tokens": frozenset({"seconds"}),
     "still_writing": frozenset(),

@@ -27,6 +27,17 @@ class ChannelPlan:
     def on(self) -> bool:
         return not self.missing and not self.switched_off
 
+    @property
+    def wanted(self) -> str:
+        """What would turn it on; "" when it is on."""
+        if self.switched_off:
+            return "enabled = false in its section"
+        variables = [name for name in self.missing if name.isupper()]
+        settings = [name for name in self.missing if not name.isupper()]
+        places = [(variables, ".env"), (settings, "config.toml")]
+        told = [f"{' and '.join(names)} in {place}" for names, place in places if names]
+        return f"set {', '.join(told)}" if told else ""
+
 
 class Build(Protocol):
     """How each adapter constructs its channel."""

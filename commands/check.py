@@ -133,8 +133,7 @@ async def remote(plan: Plan) -> Finding:
 async def credentials(plan: Plan, channel: ChannelPlan) -> list[Finding]:
     """The platform knows us; a channel that is off says what would turn it on."""
     if not channel.on:
-        wanted = f"set {' and '.join(channel.missing)}" if channel.missing else "enabled = false"
-        return [Finding(channel.name, True, f"off ({wanted})")]
+        return [Finding(channel.name, True, f"off ({channel.wanted})")]
     built = plan.build(channel)
     try:
         async with asyncio.timeout(SECONDS):

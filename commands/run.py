@@ -21,12 +21,7 @@ def show(plan: Plan, address: str, paths: Mapping[str, tuple[str, ...]]) -> None
         if channel.on:
             table.add_row(channel.name, "[green]on[/]", public + paths[channel.name][0])
         else:
-            wanted = (
-                "enabled = false in the settings" if channel.switched_off else f"set {' and '.join(channel.missing)}"
-            )
-            table.add_row(
-                channel.name, "[dim]off[/]", f"[dim]{wanted} in .env[/]" if channel.missing else f"[dim]{wanted}[/]"
-            )
+            table.add_row(channel.name, "[dim]off[/]", f"[dim]{channel.wanted}[/]")
     engine = plan.settings.engine
     where = (
         f"{engine.base_url}, asked now" if engine.mode == "remote" else f"vLLM, loading {engine.model}; messages wait"

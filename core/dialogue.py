@@ -65,8 +65,11 @@ class Dialogue:
         self._log = structlog.get_logger()
 
     async def answer(self, turn: Turn, channel: Channel) -> tuple[Reply, bool]:
-        """Answer and commit; whether the conversation has more to answer comes along. Raises EngineUnavailable when nothing was shown and the engine is worth waiting for,
-        TurnLost when the turn is not ours any more, LedgerError when it cannot be committed."""
+        """Answer and commit; the second value says whether the conversation has more to answer.
+
+        Raises EngineUnavailable when nothing was shown and the engine is worth waiting for, TurnLost when the turn is
+        not ours any more, LedgerError when it cannot be committed.
+        """
         preview = Preview(channel, self._ledger, turn, self._clock)
         try:
             reply = await self._reply(turn, preview)

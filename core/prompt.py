@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from core.types import Bot, HistoryEntry, Turn
 
 MARGIN_TOKENS = 48  # role marks and the template's own words
+CHINESE_WEEKDAYS = "一二三四五六日"
 UNKNOWN_CONTEXT = 4096  # assumed when the engine does not say how much it can hold
 
 
@@ -44,7 +45,8 @@ def note(bot: Bot, language: str, now: float) -> str:
         if bot.timezone
         else datetime.fromtimestamp(now).astimezone()
     )
-    return template.replace("{current_time}", moment.strftime("%Y-%m-%d %H:%M %A"))
+    weekday = f"星期{CHINESE_WEEKDAYS[moment.weekday()]}" if language == "zh" else moment.strftime("%A")
+    return template.replace("{current_time}", f"{moment:%Y-%m-%d %H:%M} {weekday}")
 
 
 def compose(

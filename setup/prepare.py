@@ -86,7 +86,7 @@ def plan(root: Path, names: Sequence[str], wishes: Wishes, cards: Sequence[int])
     gateway, engine = root / ".venv", root / ".venv-engine"
     if "gateway" in names or "dev" in names:
         steps.append(
-            Step("gateway", "the packages of the gateway, 30 MB to download", 150, gateway, (locks / "gateway.txt",))
+            Step("gateway", "the packages of the gateway, 30 MB to download", 130, gateway, (locks / "gateway.txt",))
         )
     if "dev" in names:
         inputs = (locks / "gateway.txt", locks / "dev.txt")

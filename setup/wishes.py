@@ -29,7 +29,7 @@ def read_wishes(root: Path, environ: Mapping[str, str]) -> Wishes:
         raise SetupError(
             f"{path.name} cannot be read: {error}.\nCorrect that line and run the same command again."
         ) from error
-    dotenv = root / ".env"
+    dotenv = path.parent / ".env"
     pairs = [line.partition("=") for line in dotenv.read_text().splitlines()] if dotenv.is_file() else []
     settings = {key.strip(): value.strip().strip("\"'") for key, _, value in pairs} | dict(environ)
     settings = {key: value for key, value in settings.items() if value}  # the gateway, too, takes empty for not set

@@ -23,8 +23,6 @@ PHRASES = (
     "apology_empty",
     "apology_engine",
     "cut_mark",
-    "engine_loading",
-    "greeting",
     "more_follows",
     "still_writing",
     "throttled",

@@ -60,7 +60,7 @@ class Rooms:
         """Let the workers go on until something holds."""
         async with asyncio.timeout(10):
             while not holds():
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.002)  # a spinning loop would keep the interpreter from the ledger's threads
 
     def metrics_text(self) -> str:
         return self.metrics.render(Counts(0, 0, None, 0, 0), self.engine.state, self.clock()).decode()

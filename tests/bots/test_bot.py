@@ -85,7 +85,7 @@ def test_a_bot_of_one_language_with_plain_words(folder: Path) -> None:
     bot = load(folder)
     assert (bot.title, bot.timezone, set(bot.prompts)) == ("Kettle help", "Asia/Shanghai", {"en"})
     assert "Blue Kettle" in bot.prompts["en"].system
-    assert "Blue Kettle" in bot.phrase("greeting", "zh")
+    assert "Blue Kettle" in bot.phrase("chat_greeting", "zh")
 
 
 def test_braces_that_are_no_placeholder_survive(folder: Path) -> None:
@@ -137,14 +137,14 @@ SPOILT = [
     ("bot.toml", '"our company"', "7", "must be a text in quotes"),
     ("bot.toml", "company_name =", 'Shop-Name = "x" #', "small letters"),
     ("bot.toml", "company_name =", 'title = "x"\ncompany_name =', "choose another name"),
-    ("phrases.toml", "greeting =", "greting =", "did you mean greeting?"),
+    ("phrases.toml", "cut_mark =", "cut_marc =", "did you mean cut_mark?"),
     ("phrases.toml", "[zh]", '[zh]\nhello_world = "x"', "there is no phrase hello_world"),
     ("phrases.toml", 'chat_send = "Send"', "chat_send = 1", "must be a text"),
     ("phrases.toml", 'chat_send = "Send"', 'chat_send = " "', "not empty"),
     ("phrases.toml", 'chat_send = "Send"', 'chat_send = "Send {seconds}"', "{seconds}"),
     ("phrases.toml", 'chat_send = "Send"', 'chat_send = "Send at {current_time}"', "only stand in a prompt"),
     ("phrases.toml", 'chat_send = "Send"', "chat_send = Send", "not valid TOML"),
-    ("phrases.toml", "# What the bot itself", 'greeting = "x"\n# What the bot itself', "outside a language"),
+    ("phrases.toml", "# What the bot itself", 'cut_mark = "x"\n# What the bot itself', "outside a language"),
     ("phrases.toml", "[zh]", "[zh-cn]", "outside a language"),
 ]
 

@@ -128,7 +128,7 @@ async def test_an_engine_that_always_dies_is_apologised_for(tmp_path: Path) -> N
         for attempt in range(1, AT_ONCE.attempts + 1):
             await engine.called(attempt)
             while await house.ledger.next_ready_at() is None:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.002)
             house.clock.advance(60)
             house.runtime.wake("web")
         await house.channel.delivered(1)

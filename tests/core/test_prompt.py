@@ -73,3 +73,7 @@ def test_a_bot_without_a_note_adds_nothing() -> None:
     silent = replace(BOT, prompts={"en": replace(BOT.prompts["en"], note="")})
     assert note(silent, "en", NOW) == ""
     assert compose(silent, "en", turn("Hello"), (), NOW, 4000).user_text == "Hello"
+
+
+def test_the_weekday_is_in_the_prompts_language() -> None:
+    assert note(BOT, "zh", NOW) == "现在是 2027-01-15 08:00 星期五。"

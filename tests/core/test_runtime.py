@@ -104,7 +104,7 @@ async def test_a_refused_part_is_tried_again_and_holds_back_the_next(tmp_path: P
         channel.fail_deliveries(DeliveryError("flood", retryable=True, retry_after=7))
         await house.say("Hello")
         while not channel.attempts or await house.ledger.next_due_at("web") is None:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.002)
         assert channel.deliveries == []
         house.clock.advance(6.9)
         house.runtime.wake("web")
