@@ -11,6 +11,7 @@ import gc
 import importlib
 import os
 import re
+import resource
 import signal
 import sys
 import time
@@ -122,6 +123,9 @@ def _build_channel(planned: ChannelPlan, *, public_url: str) -> Channel:
 
 async def run(plan: Plan) -> int:
     """Serve until SIGTERM or Ctrl-C, then drain."""
+    # Every open page and platform connection takes a descriptor; the usual soft limit of 1024 is soon reached.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -55,6 +55,12 @@ def reply_entry(turn: Turn, reply: Reply) -> AuditEntry:
     return AuditEntry("reply", f"turn/{turn.id}", orjson.dumps(detail).decode())
 
 
+def notice_entry(turn_id: int, message_id: int, text: str) -> AuditEntry:
+    """What the house itself said, in place of a reply."""
+    detail = {"messages": [message_id], "kind": "notice", "text_sha256": digest(text)}
+    return AuditEntry("reply", f"turn/{turn_id}", orjson.dumps(detail).decode())
+
+
 def completion_entry(request_id: str, bot: str, model: str, usage: Usage, ending: str) -> AuditEntry:
     """A reply that was streamed outside any conversation."""
     detail = {

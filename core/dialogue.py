@@ -64,6 +64,10 @@ class Dialogue:
         self._clock = clock
         self._log = structlog.get_logger()
 
+    def knows(self, bot: str) -> bool:
+        """Whether that bot is loaded; it may have been removed since a message came for it."""
+        return bot in self._bots
+
     async def answer(self, turn: Turn, channel: Channel) -> tuple[Reply, bool]:
         """Answer and commit; the second value says whether the conversation has more to answer.
 

@@ -146,7 +146,9 @@ class Runtime:
 
     async def _answer(self, turn: Turn, log: structlog.stdlib.BoundLogger) -> None:
         channel = self._channels.get(turn.conversation.channel)
-        if channel is None:  # switched off since the message came; it waits for the channel to be on again
+        if channel is None or not self._dialogue.knows(turn.conversation.bot):
+            # Switched off or removed since the message came: it waits for them to be there again.
+            log.warning("turn_waits", reason="its channel or its bot is off")
             await self._hand_back(turn, 60.0, counted=False)
             return
         if turn.attempt > self._settings.attempts:

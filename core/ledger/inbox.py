@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from core.audit import AuditEntry, message_entry
+from core.audit import AuditEntry, message_entry, notice_entry
 from core.ledger import Admission, Burst, Refusal
 from core.ledger.writer import Connection
 from core.throttle import spend, wait
@@ -117,6 +117,7 @@ def _tell(
     ).lastrowid
     connection.execute("UPDATE messages SET turn_id = ? WHERE id = ?", (turn_id, message_id))
     queue_parts(connection, turn_id, conversation_id, channel, address, ReplyKind.NOTICE, [text], "", now)
+    write_audit(connection, notice_entry(turn_id, message_id, text), now)
 
 
 def queue_parts(

@@ -49,6 +49,8 @@ class SqliteLedger:
 
     async def open(self, now: float, repeatable: frozenset[str]) -> None:
         self._lock = _lock(self._path)
+        # It holds what customers said: ours alone. SQLite gives the files beside it the same rights.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         try:
             await self._prepare(repeatable)
         except (sqlite3.Error, LedgerError) as error:

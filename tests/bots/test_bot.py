@@ -82,6 +82,7 @@ def test_a_bot_of_one_language_with_plain_words(folder: Path) -> None:
     change(folder, "bot.toml", '{ en = "Customer service", zh = "在线客服" }', '"Kettle help"')
     change(folder, "bot.toml", '{ en = "our company", zh = "本公司" }', '"Blue Kettle"')
     change(folder, "bot.toml", 'timezone = ""', 'timezone = "Asia/Shanghai"')
+    change(folder, "phrases.toml", '"您好！请问', '"您好，这里是{company_name}！请问')
     bot = load(folder)
     assert (bot.title, bot.timezone, set(bot.prompts)) == ("Kettle help", "Asia/Shanghai", {"en"})
     assert "Blue Kettle" in bot.prompts["en"].system
