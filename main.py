@@ -5,6 +5,8 @@ python main.py [run|check|chat|bench] [--config FILE]
 
 from __future__ import annotations
 
+import setup.own_python  # noqa: F401 # isort: skip - first, because the other imports need what is set up there
+
 import argparse
 import asyncio
 import gc

@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
-from typing import Protocol
 
 import aiohttp
 import structlog
@@ -20,7 +19,7 @@ from yarl import URL
 
 from core.completions import Lines, ModelCard, hold_back, model_cards, parse_chunk, refusal, request_body
 from core.deadline import Deadline
-from core.engine import EngineRequest, EngineState
+from core.engine import EngineRequest, EngineState, Supervisor
 from core.errors import EngineError, EngineRefused, EngineTimeout, EngineUnavailable
 from core.types import Delta
 
@@ -30,21 +29,7 @@ PROBE_SECONDS = 10.0  # a whole GET /models
 ANSWER_LIMIT = 1 << 18  # bytes read of an answer that is not a stream
 # uvicorn, and so vLLM, closes idle connections after 5 s; a request sent into that moment would be lost.
 KEEPALIVE_SECONDS = 4.0
-
-
-class Supervisor(Protocol):
-    """Whoever starts and restarts the server, and so knows before us how it is (core/vllm.py)."""
-
-    @property
-    def state(self) -> EngineState:
-        """Where the server stands."""
-
-    @property
-    def detail(self) -> str:
-        """The same in words."""
-
-    async def wait_ready(self) -> None:
-        """Return when the server answers."""
+ANY_MODEL = "default"
 
 
 class OpenAIEngine:
@@ -226,8 +211,9 @@ class OpenAIEngine:
                 answer = await _whole(response.content)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise self._gone(_broken(error)) from error
-        if response.status in (404, 405, 501) and self._model:
-            self._ready()  # a server that lists no models, and we know what to ask for
+        if response.status in (404, 405, 501) and await self._talks():
+            self._model = self._model or ANY_MODEL  # a server that lists no models; most such serve one, by any name
+            self._ready()
             return
         try:
             if response.status != 200:
@@ -240,6 +226,17 @@ class OpenAIEngine:
             self._gone(f"answered HTTP {response.status}")
             raise
         self._ready()
+
+    async def _talks(self) -> bool:
+        """Whether there are completions at base_url: an empty call is refused there, and unknown elsewhere."""
+        try:
+            async with (
+                asyncio.timeout(PROBE_SECONDS),
+                self._http().post(self._chat_url, data=b"{}", headers=self._headers, allow_redirects=False) as response,
+            ):
+                return response.status not in (301, 302, 307, 308, 404, 405, 501)
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise self._gone(_broken(error)) from error
 
     def _learn(self, cards: tuple[ModelCard, ...]) -> None:
         names = [card.name for card in cards]

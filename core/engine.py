@@ -59,3 +59,18 @@ class Engine(Protocol):
 
     def stream(self, request: EngineRequest) -> AsyncGenerator[Delta, None]:
         """Generate. Raises EngineError; ends after the delta that carries `finish`. `aclose()` aborts it."""
+
+
+class Supervisor(Protocol):
+    """Whoever starts and restarts the server, and so knows before us how it is (core/vllm.py)."""
+
+    @property
+    def state(self) -> EngineState:
+        """Where the server stands."""
+
+    @property
+    def detail(self) -> str:
+        """The same in words."""
+
+    async def wait_ready(self) -> None:
+        """Return when the server answers."""

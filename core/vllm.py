@@ -77,7 +77,7 @@ def server_command(python: Path, plan: EnginePlan, socket: Path) -> list[str]:
 
 
 class VllmServer:
-    """Fulfils `core.client.Supervisor`. `run()` starts the server and keeps it running until `stop()` or cancelled.
+    """Fulfils `core.engine.Supervisor`. `run()` starts the server and keeps it running until `stop()` or cancelled.
 
     *command* gets the socket's path and gives the program to run. *on_log* gets each line it prints, *on_state* each
     change of state and its detail; both must return at once.

@@ -119,6 +119,9 @@ async def test_a_server_that_is_no_engine() -> None:
     async def redirect(_: web.Request) -> web.Response:
         raise web.HTTPFound("https://elsewhere.example/v1/chat/completions")
 
+    async def refuse(_: web.Request) -> web.Response:
+        raise web.HTTPBadRequest(text="messages: field required")
+
     async def page(_: web.Request) -> web.Response:
         return web.Response(text="<html>welcome</html>")
 
@@ -126,6 +129,7 @@ async def test_a_server_that_is_no_engine() -> None:
     app.router.add_post("/moved/v1/chat/completions", redirect)
     app.router.add_post("/page/v1/chat/completions", page)
     app.router.add_get("/page/v1/models", page)
+    app.router.add_post("/bare/v1/chat/completions", refuse)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -138,8 +142,11 @@ async def test_a_server_that_is_no_engine() -> None:
     assert isinstance(error, EngineUnavailable)
     _, error = await fail(OpenAIEngine(f"{base}/page/v1"))
     assert "check base_url" in str(error)
-    engine = OpenAIEngine(f"{base}/moved/v1", model="m")
-    await engine.wait_ready()  # it lists no models, and we know which one to ask for
-    assert engine.state is EngineState.READY
-    await engine.close()
+    _, error = await fail(OpenAIEngine(f"{base}/nothing/v1"))
+    assert "base_url" in str(error)
+    for model in ("m", ""):
+        engine = OpenAIEngine(f"{base}/bare/v1", model=model)
+        await engine.wait_ready()  # it lists no models, but takes calls
+        assert (engine.state, engine.model) == (EngineState.READY, model or "default")
+        await engine.close()
     await runner.cleanup()

@@ -201,3 +201,19 @@ async def test_an_unknown_command_shows_the_usage(words: list[str]) -> None:
     status, printed = await command(*words)
     assert status == 2
     assert "usage: main.py" in printed
+
+
+async def test_any_python_goes_on_in_our_own() -> None:
+    """`python main.py` with the system's Python, where none of our packages are."""
+    python = Path(sys.base_prefix) / "bin" / "python3"
+    process = await asyncio.create_subprocess_exec(
+        str(python),
+        "-S",
+        str(HOME / "main.py"),
+        "dance",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    printed, _ = await asyncio.wait_for(process.communicate(), 60)
+    expected = "usage: main.py" if (HOME / ".venv" / "bin" / "python").exists() else "make setup"
+    assert expected in printed.decode()
