@@ -18,7 +18,7 @@ from core.types import Delivery
 
 PAUSE_CEILING = 60.0  # seconds between two tries of a part
 PULL_SECONDS = 5.0  # between two looks whether a channel that was pulled from has learnt to be pushed to
-ATTEMPTS = 40  # about half an hour of a platform that refuses
+ATTEMPTS = 1500  # about a day of a platform that refuses
 
 
 class Outbox:
@@ -46,6 +46,9 @@ class Outbox:
                 await self._round()
             except LedgerError as error:
                 self._log.error("outbox_waits_for_ledger", reason=str(error))
+                await self._sleep(1.0)
+            except Exception:  # noqa: BLE001 - the worker outlives our bugs
+                self._log.exception("outbox_crashed")
                 await self._sleep(1.0)
         if self._under_way:
             await asyncio.wait(self._under_way)

@@ -7,7 +7,7 @@ Turns are claimed only while the engine is ready, so that messages wait in the i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 import structlog
@@ -23,6 +23,7 @@ from core.metrics import Metrics
 from core.outbox import Outbox
 from core.types import Reply, Turn
 
+TROUBLE_SECONDS = 1.0  # a worker's pause after something went wrong
 RETRY_SECONDS = 1.0  # after the engine went away under a turn, times the attempt
 
 
@@ -68,7 +69,7 @@ class Runtime:
 
     def start(self) -> None:
         self._senders = [asyncio.create_task(outbox.run()) for outbox in self._outboxes.values()]
-        self._workers = [asyncio.create_task(self._claim_turns()), asyncio.create_task(self._keep_leases())]
+        self._workers = [asyncio.create_task(self._keep_on(work)) for work in (self._claim_turns, self._keep_leases)]
 
     async def drain(self, seconds: float) -> None:
         """Claim nothing more, give running turns and deliveries `seconds`, hand the rest back."""
@@ -90,28 +91,33 @@ class Runtime:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _claim_turns(self) -> None:
+    async def _keep_on(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do it again and again; neither a full disk nor a bug of ours may end a worker."""
         while True:
-            self._inbox.clear()
-            room = self._concurrency - len(self._turns)
-            if room <= 0:
-                await self._inbox.wait()
-                continue
             try:
-                await self._engine.wait_ready()
-                turns = await self._ledger.claim(
-                    self._clock(), self._settings.lease_seconds, self._settings.merge_messages, room
-                )
-                for turn in turns:
-                    task = asyncio.create_task(self._run(turn))
-                    self._turns[turn.id] = task
-                    task.add_done_callback(partial(self._turn_ended, turn.id))
-                if len(turns) == room:
-                    continue
-                ready_at = await self._ledger.next_ready_at()
+                await work()
             except (LedgerError, EngineUnavailable) as error:
-                self._log.error("claim_waits", reason=str(error))
-                ready_at = self._clock() + 1.0
+                self._log.error("worker_waits", work=work.__name__, reason=str(error))
+                await asyncio.sleep(TROUBLE_SECONDS)
+            except Exception:  # noqa: BLE001 - a worker outlives our bugs
+                self._log.exception("worker_crashed", work=work.__name__)
+                await asyncio.sleep(TROUBLE_SECONDS)
+
+    async def _claim_turns(self) -> None:
+        self._inbox.clear()
+        room = self._concurrency - len(self._turns)
+        if room <= 0:
+            await self._inbox.wait()
+            return
+        await self._engine.wait_ready()
+        lease, merge = self._settings.lease_seconds, self._settings.merge_messages
+        turns = await self._ledger.claim(self._clock(), lease, merge, room)
+        for turn in turns:
+            task = asyncio.create_task(self._run(turn))
+            self._turns[turn.id] = task
+            task.add_done_callback(partial(self._turn_ended, turn.id))
+        if len(turns) < room:
+            ready_at = await self._ledger.next_ready_at()
             await self._sleep(None if ready_at is None else max(0.0, ready_at - self._clock()))
 
     def _turn_ended(self, turn_id: int, _: asyncio.Task[None]) -> None:
@@ -186,12 +192,8 @@ class Runtime:
 
     async def _keep_leases(self) -> None:
         """Renew what runs; take back what nobody renews."""
-        while True:
-            await asyncio.sleep(self._settings.lease_seconds / 3)
-            try:
-                if self._turns:
-                    await self._ledger.renew(list(self._turns), self._clock() + self._settings.lease_seconds)
-                if await self._ledger.reclaim(self._clock()):
-                    self._inbox.set()
-            except LedgerError as error:
-                self._log.error("leases_not_renewed", reason=str(error))
+        await asyncio.sleep(self._settings.lease_seconds / 3)
+        if self._turns:
+            await self._ledger.renew(list(self._turns), self._clock() + self._settings.lease_seconds)
+        if await self._ledger.reclaim(self._clock()):
+            self._inbox.set()
