@@ -21,9 +21,9 @@ setup: ## set everything up: gateway, test tools, engine, model
 test: setup ## run every test, the real engine's and the browser's included
 	$(BIN)/python -m pytest
 
-unit: ## run the tests that need neither the engine nor a browser
+unit: ## run the tests that need neither the engine nor a browser nor the gateway as a process
 	@$(PREPARE) gateway dev
-	$(BIN)/python -m pytest -m "not engine and not browser"
+	$(BIN)/python -m pytest -m "not engine and not browser and not process"
 
 lint: ## check format, style and types
 	@$(PREPARE) gateway dev

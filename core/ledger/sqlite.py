@@ -49,11 +49,11 @@ class SqliteLedger:
 
     async def open(self, now: float, repeatable: frozenset[str]) -> None:
         self._lock = _lock(self._path)
-        # It holds what customers said: ours alone. SQLite gives the files beside it the same rights.
-        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         try:
+            # It holds what customers said: ours alone. SQLite gives the files beside it the same rights.
+            os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             await self._prepare(repeatable)
-        except (sqlite3.Error, LedgerError) as error:
+        except (sqlite3.Error, LedgerError, OSError) as error:
             await self.close()
             problem = f"ledger.url: {self._path} cannot be used as the ledger ({error})"
             raise ConfigError([f"{problem}; name another file or restore a backup"]) from error

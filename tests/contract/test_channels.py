@@ -15,6 +15,7 @@ from core.simulated_reply import Behaviour
 from tests.drivers import DRIVERS, Driver
 
 HOME = Path(__file__).resolve().parent.parent.parent
+pytestmark = pytest.mark.process
 PATIENCE = 60.0
 GARBAGE = (
     b"",

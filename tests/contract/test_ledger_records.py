@@ -42,8 +42,9 @@ async def test_every_input_and_output_is_audited_without_its_text(book: Book, st
     await book.ledger.record("start", "gateway", "{}", book.clock())
     await book.ledger.close()
     rows = store.audit()
-    assert [row[0] for row in rows] == ["message", "message", "reply", "start"]
-    assert rows[2][1] == f"turn/{turn.id}"
+    assert [row[0] for row in rows] == ["message", "message", "reply", "reply", "start"]
+    assert json.loads(rows[2][2])["kind"] == "notice", "that the user was told is an output, too"
+    assert rows[3][1] == f"turn/{turn.id}"
     detail = json.loads(rows[0][2])
     assert (detail["conversation"], detail["event"], detail["state"]) == (str(key()), message.event_id, "waiting")
     assert json.loads(rows[1][2])["state"] == "throttled"

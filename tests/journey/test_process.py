@@ -21,6 +21,7 @@ from core.simulated_reply import Behaviour
 from tests.drivers import DRIVERS, Telegram
 
 HOME = Path(__file__).resolve().parent.parent.parent
+pytestmark = pytest.mark.process
 
 
 async def command(
