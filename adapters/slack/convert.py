@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 
 import orjson
 
+from core.split import clip
 from core.types import ConversationKey, Draft, InboundMessage, JsonObject
 
 TEXT_LIMIT = (
@@ -103,18 +104,6 @@ def length(text: str) -> int:
     return len(text) + 4 * text.count("&") + 3 * (text.count("<") + text.count(">"))
 
 
-def head(text: str, limit: int = TEXT_LIMIT) -> str:
-    """As much of the beginning as one message holds; previews only, finals are split by the core."""
-    if length(text) <= limit:
-        return text
-    room = limit
-    for index, character in enumerate(text[: limit + 1]):
-        room -= length(character)
-        if room < 0:
-            return text[:index]
-    return text
-
-
 def post(address: JsonObject, text: str) -> dict[str, object]:
     """Arguments of chat.postMessage."""
     arguments = {"channel": _string(address, "channel"), **_shown(text), "unfurl_links": False, "unfurl_media": False}
@@ -136,7 +125,7 @@ def reference_of(answer: JsonObject) -> str:
 
 def draft_text(draft: Draft) -> str:
     """What a preview shows of the growing reply; "" when there is nothing to see (Slack answers no_text)."""
-    text = head(draft.text)
+    text = clip(draft.text, TEXT_LIMIT, length)
     return text if text.strip() else ""
 
 

@@ -19,11 +19,12 @@ import structlog
 from aiohttp import web
 
 from adapters.telegram.bot_api import BotApi, MessageGone, Place, Shown
-from adapters.telegram.convert import GROUPS, TEXT_LIMIT, Identity, Skipped, clip, convert, utf16_length
+from adapters.telegram.convert import GROUPS, TEXT_LIMIT, Identity, Skipped, convert, utf16_length
 from adapters.telegram.pace import Pace
 from adapters.telegram.settings import Settings
 from core.channel import Finding, Gateway, Traits
 from core.errors import DeliveryError
+from core.split import clip
 from core.types import Delivery, Draft, JsonObject
 
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105  # core.telegram.org/bots/api#setwebhook
@@ -87,7 +88,8 @@ class TelegramChannel:
 
     async def preview(self, draft: Draft) -> str | None:
         place, grouped = _place(draft.address)
-        text = clip(draft.text.strip())  # Telegram strips too, and refuses an edit that changes nothing
+        # Telegram strips too, and refuses an edit that changes nothing.
+        text = clip(draft.text.strip(), TEXT_LIMIT, utf16_length)
         current = (draft.reference, text)
         if not text or self._shown.get(draft.turn_id) == current or self._pace.held(place.chat_id):
             return draft.reference or None

@@ -85,13 +85,6 @@ def utf16_length(text: str) -> int:
     return len(text) + sum(letter > "\uffff" for letter in text) if not text.isascii() else len(text)
 
 
-def clip(text: str) -> str:
-    """The text, or as much of its beginning as one message holds, with an ellipsis."""
-    if utf16_length(text) <= TEXT_LIMIT:
-        return text
-    return text.encode("utf-16-le", "surrogatepass")[: 2 * (TEXT_LIMIT - 1)].decode("utf-16-le", "ignore") + "…"
-
-
 def _object(value: object) -> Json:
     return value if isinstance(value, dict) else {}
 

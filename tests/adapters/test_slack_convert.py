@@ -166,14 +166,6 @@ def test_no_text_of_the_model_keeps_a_control_character(text: str) -> None:
     assert escaped.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&") == text
 
 
-@given(st.text(alphabet="a&<>\n", max_size=60), st.integers(min_value=0, max_value=40))
-def test_head_is_the_longest_beginning_that_fits(text: str, limit: int) -> None:
-    head = convert.head(text, limit)
-    assert text.startswith(head)
-    assert convert.length(head) <= limit
-    assert head == text or convert.length(text[: len(head) + 1]) > limit
-
-
 @given(anything, anything)
 def test_no_value_makes_it_raise(outer: object, inner: Any) -> None:
     for body in (outer, {"type": "event_callback", "event": inner, "authorizations": outer}):

@@ -89,7 +89,7 @@ async def test_a_preview_longer_than_a_message_shows_its_beginning() -> None:
         await house.channel.preview(draft("<" * 5_000, reference))
         await house.channel.preview(draft("<" * 6_000, reference))
         (reply,) = house.workspace.replies("C1")
-        assert reply.text == "<" * (TEXT_LIMIT // 4)
+        assert reply.text == "<" * ((TEXT_LIMIT - 1) // 4) + "…"
         assert house.workspace.counts["chat.update"] == 1
 
 

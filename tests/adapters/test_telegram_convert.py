@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.telegram.convert import Identity, Skipped, clip, convert, utf16_length
+from adapters.telegram.convert import Identity, Skipped, convert, utf16_length
 from core.types import InboundMessage
 
 SAMPLES = Path(__file__).parents[2] / "adapters" / "telegram" / "samples"
@@ -144,16 +144,3 @@ def test_any_entity_may_be_anything(name: str, value: object) -> None:
 @given(st.text())
 def test_length_is_counted_in_utf16(text: str) -> None:
     assert utf16_length(text) == len(text.encode("utf-16-le", "surrogatepass")) // 2
-
-
-@pytest.mark.parametrize("text", ["a" * 5000, "😀" * 2048 + "b", "a" + "😀" * 3000, "中" * 4097])
-def test_clipped_texts_fit_and_end_in_an_ellipsis(text: str) -> None:
-    clipped = clip(text)
-    assert utf16_length(clipped) <= 4096
-    assert clipped.endswith("…")
-    assert text.startswith(clipped[:-1])
-    assert utf16_length(clipped) >= 4095
-
-
-def test_a_text_that_fits_is_left_alone() -> None:
-    assert clip("😀" * 2048) == "😀" * 2048
