@@ -13,15 +13,22 @@ from zoneinfo import ZoneInfo
 
 from bots.source import PLACEHOLDER, Source, Table, fill, parse, read
 from core.errors import ConfigError
-from core.types import Bot, Prompt, Sampling
+from core.types import COMMANDS, Bot, Prompt, Sampling
 
 EACH_TURN = "--- each turn ---"
-KEYS = ("title", "default_language", "timezone", "variables", "sampling")
+KEYS = ("title", "default_language", "timezone", "variables", "sampling", "commands")
 # What a bot says itself, each with what the house fills in when it is said.
 PHRASES: Mapping[str, frozenset[str]] = {
     "apology_engine": frozenset(),
     "apology_empty": frozenset(),
     "cut_mark": frozenset(),
+    "greeting": frozenset(),
+    "help": frozenset(),
+    "new_conversation": frozenset(),
+    "stopped": frozenset(),
+    "human_noted": frozenset(),
+    "unreadable": frozenset(),
+    "edited": frozenset({"before", "after"}),
     "throttled": frozenset({"seconds"}),
     "throttled_tokens": frozenset({"seconds"}),
     "still_writing": frozenset(),
@@ -75,7 +82,7 @@ def load(folder: Path) -> Bot:
     settings.known(KEYS, settings.values, (), "setting")
     title = _words(settings, ("title",), settings.values.get("title", ""), default)
     values = _variables(settings, default) | {"title": title}
-    timezone, sampling = _timezone(settings), _sampling(settings)
+    timezone, sampling, commands = _timezone(settings), _sampling(settings), _commands(settings)
     prompts = _prompts(folder, default, values, problems)
     phrases = _phrases(wording, default, prompts, values)
     if problems:
@@ -88,6 +95,7 @@ def load(folder: Path) -> Bot:
         sampling=sampling,
         title=_spoken(values, default, default)["title"],
         timezone=timezone,
+        commands=commands,
     )
 
 
@@ -174,6 +182,22 @@ def _sampling(table: Table) -> Sampling:
     if not _number(penalty) or not -2 <= penalty <= 2:
         table.problem(("sampling", "frequency_penalty"), "frequency_penalty must be a number from -2 to 2")
     return Sampling(temperature, top_p, max_tokens, tuple(stop), penalty)
+
+
+def _commands(table: Table) -> dict[str, str]:
+    """Each wording of a command, in small letters, and the command; "/name" always works."""
+    values = table.values.get("commands", {})
+    wordings = {f"/{name}": name for name in COMMANDS}
+    if not isinstance(values, dict):
+        table.problem(("commands",), "commands must be a part of its own: a line [commands], and commands below it")
+        return wordings
+    table.known(tuple(sorted(COMMANDS)), values, ("commands",), "command")
+    for name, texts in values.items():
+        if not isinstance(texts, list) or not all(isinstance(text, str) and text.strip() for text in texts):
+            table.problem(("commands", name), f'{name} must be a list of texts, such as ["human", "转人工"]')
+        elif name in COMMANDS:
+            wordings |= {text.strip().casefold(): name for text in texts}
+    return wordings
 
 
 def _number(value: object) -> bool:

@@ -20,6 +20,7 @@ class Traits:
 
     text_limit: int  # the longest text of one delivery, in the unit of `measure`
     measure: Callable[[str], int] = len
+    split: Callable[[str], list[str]] | None = None  # where parts depend on markup; otherwise by limit and measure
     preview_seconds: float | None = None  # least pause between two previews of one reply; None: shows no growing text
     pull: bool = False  # deliveries are taken by the platform's own requests, not sent by us
     repeatable: bool = False  # delivering the same part twice shows it once
@@ -66,6 +67,12 @@ class Gateway(Protocol):
     async def hand_over(self, deliveries: Iterable[int], reference: str) -> frozenset[int]:
         """For pull channels: mark these parts as sent under `reference`; returns those that are now its own,
         whether they were waiting or it had them already."""
+
+    async def stop(self, conversation: ConversationKey) -> bool:
+        """End the reply being written; what stands there stays. False when none is."""
+
+    async def leave(self, conversation: ConversationKey) -> None:
+        """The user is gone (blocked us, left, deleted the chat): write and send nothing more to them."""
 
     def converse(
         self, bot: str, messages: Sequence[Mapping[str, str]], sampling: Sampling, request_id: str

@@ -8,6 +8,7 @@ history.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
@@ -26,10 +27,11 @@ from core.preview import Preview
 from core.prompt import MARGIN_TOKENS, UNKNOWN_CONTEXT, Composed, compose, estimate
 from core.split import split
 from core.throttle import Rate
-from core.types import Bot, Delta, HistoryEntry, Reply, ReplyKind, Sampling, Turn, Usage
+from core.types import Bot, ConversationKey, Delta, HistoryEntry, Reply, ReplyKind, Sampling, Turn, Usage
 
 HISTORY_ENTRIES = 1000  # more than any context holds; bounds the read
-MORE = " …"  # a reply that its length limit ended
+MORE = " …"  # a reply that its length limit or its user ended
+ENDED_BY_USER = frozenset({"stopped", "left"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,15 @@ class Generation:
     model: str
     first_text_at: float | None
     error: EngineError | None = None
+
+
+@dataclass(slots=True)
+class Growing:
+    """A reply being generated, and how to end it."""
+
+    task: asyncio.Task[object]
+    stopped: bool = False
+    left: bool = False  # the user is gone: nothing more may be sent
 
 
 class Dialogue:
@@ -62,7 +73,17 @@ class Dialogue:
         self._settings = settings
         self._tokens = tokens
         self._clock = clock
+        self._growing: dict[ConversationKey, Growing] = {}  # at most one a turn
         self._log = structlog.get_logger()
+
+    def stop(self, conversation: ConversationKey, *, left: bool = False) -> bool:
+        """End the reply being written there, down to the engine; what stands is committed. False when none is."""
+        growing = self._growing.get(conversation)
+        if growing is None or growing.stopped:
+            return False
+        growing.stopped, growing.left = True, left
+        growing.task.cancel()
+        return True
 
     def knows(self, bot: str) -> bool:
         """Whether that bot is loaded; it may have been removed since a message came for it."""
@@ -88,7 +109,10 @@ class Dialogue:
         return reply, await self._commit(turn, channel, reply)
 
     async def _commit(self, turn: Turn, channel: Channel, reply: Reply) -> bool:
-        parts = split(reply.text, channel.traits.text_limit, channel.traits.measure)
+        traits = channel.traits
+        parts = traits.split(reply.text) if traits.split else split(reply.text, traits.text_limit, traits.measure)
+        if not reply.text or reply.reason == "left":
+            parts = []
         return await self._ledger.commit(turn, reply, parts, self._tokens, self._clock())
 
     async def converse(
@@ -116,6 +140,8 @@ class Dialogue:
         for attempt in (1, 2):
             composed = self._compose(bot, language, turn, history, halve=halve)
             generation = await self._generate(turn, composed, self._room(bot, composed), attempt, preview)
+            if generation.finish in ENDED_BY_USER:
+                return self._answer(turn, language, composed, generation)
             if isinstance(generation.error, PromptTooLong):
                 history, halve, reason = self._after(history, composed), True, "prompt_too_long"
             elif generation.text and (generation.error is None or preview.shown):
@@ -158,6 +184,8 @@ class Dialogue:
         text, finish, model, usage = "", "", "", Usage()
         first_text_at: float | None = None
         error: EngineError | None = None
+        growing = Growing(_current_task())
+        self._growing[turn.conversation] = growing
         try:
             async with aclosing(self._engine.stream(request)) as deltas:
                 async for delta in deltas:
@@ -170,6 +198,13 @@ class Dialogue:
                     finish, model, usage = delta.finish or finish, delta.model or model, delta.usage or usage
         except EngineError as raised:
             error = raised
+        except asyncio.CancelledError:
+            if not growing.stopped:
+                raise
+            growing.task.uncancel()
+            finish = "left" if growing.left else "stopped"
+        finally:
+            del self._growing[turn.conversation]
         return Generation(text.strip(), finish, usage, model, first_text_at, error)
 
     def _answer(self, turn: Turn, language: str, composed: Composed, generation: Generation) -> Reply:
@@ -178,13 +213,15 @@ class Dialogue:
             reason = type(generation.error).__name__
             mark = self._bots[turn.conversation.bot].phrase("cut_mark", self._spoken(turn))
             text = f"{text}\n\n{mark}"
-        elif generation.finish == "length":
-            reason = "length"
-            text += MORE
+        elif generation.finish in {"length", *ENDED_BY_USER}:
+            reason = generation.finish
+            text += MORE if text else ""
         spoken = generation.usage.completion_tokens or estimate(generation.text)
         usage = generation.usage if generation.usage.total else Usage(composed.tokens, spoken)
         return Reply(
             text=text,
+            # Stopped before it said anything: nothing for the history.
+            kind=ReplyKind.ANSWER if generation.text else ReplyKind.NOTICE,
             cut=bool(reason),
             reason=reason,
             user_text=composed.user_text,
@@ -205,3 +242,10 @@ class Dialogue:
     @staticmethod
     def _spoken(turn: Turn) -> str:
         return detect(turn.text, turn.messages[-1].language)
+
+
+def _current_task() -> asyncio.Task[object]:
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("a turn is answered inside a task")
+    return task

@@ -10,6 +10,7 @@ import ipaddress
 import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
 import structlog
 from aiohttp import web
@@ -20,8 +21,8 @@ from core.config import DialogueSettings, ThrottleSettings
 from core.dialogue import Dialogue
 from core.engine import Engine, EngineState
 from core.errors import RequestError
-from core.language import detect
-from core.ledger import Admission, Burst, Ledger, Refusal
+from core.language import detect, primary
+from core.ledger import Admission, Burst, Ledger, Notice, Refusal
 from core.metrics import Metrics
 from core.throttle import IpThrottle, Rate
 from core.types import (
@@ -39,6 +40,14 @@ from core.types import (
 )
 
 OPEN = (MessageState.WAITING, MessageState.RUNNING)
+NOTICES = {  # command -> the phrase that answers it
+    "start": "greeting",
+    "help": "help",
+    "new": "new_conversation",
+    "stop": "stopped",
+    "human": "human_noted",
+}
+UNREADABLE_QUIET_SECONDS = 20.0  # an album is one message to the person who sends it
 
 
 class Bell:
@@ -98,18 +107,26 @@ class House:
 
     async def receive(self, message: InboundMessage) -> Receipt:
         started = self._clock()
+        if not message.command:
+            message = replace(message, command=self._bots[message.conversation.bot].command(message.text))
         channel = message.conversation.channel
-        receipt = await self._ledger.accept(message, self._admission(message), self._burst, started)
+        if message.command == "stop":
+            self._dialogue.stop(message.conversation)
+        notice = self._notice(message)
+        receipt = await self._ledger.accept(message, self._admission(message), self._burst, started, notice)
         if receipt.duplicate:
             self._metrics.duplicates.labels(channel).inc()
         else:
             self._metrics.accepted.labels(channel).inc()
             if receipt.state is MessageState.THROTTLED:
                 self._metrics.throttled.labels(channel).inc()
+            if receipt.state is MessageState.WAITING:
+                self._wake(channel, self._burst.wait_seconds if message.merge else 0.0)
+            else:
                 self._bell.ring(message.conversation)
                 self._wake(channel, 0.0)
-            else:
-                self._wake(channel, self._burst.wait_seconds if message.merge else 0.0)
+        if message.command == "human" and not receipt.duplicate:
+            self._log.warning("human_wanted", channel=channel, message=receipt.message_id)
         self._log.info(
             "received",
             channel=channel,
@@ -127,7 +144,29 @@ class House:
             seconds = str(max(1, round(refusal.seconds)))
             return self.phrase(message.conversation.bot, phrase, language, seconds=seconds)
 
-        return Admission(self._messages, self._tokens, notice)
+        def changed(before: str, after: str) -> str:
+            language = detect(after, message.language)
+            return self.phrase(message.conversation.bot, "edited", language, before=before, after=after)
+
+        return Admission(self._messages, self._tokens, notice, changed=changed)
+
+    def _notice(self, message: InboundMessage) -> Notice | None:
+        """What the house itself answers: to a command, and to what the bot cannot read."""
+        name = NOTICES.get(message.command)
+        if name is None and not message.unreadable:
+            return None
+        reason = name or "unreadable"
+        language = detect(message.text, message.language) if not message.command else primary(message.language)
+        text = self.phrase(message.conversation.bot, reason, language)
+        quiet = 0.0 if message.command else UNREADABLE_QUIET_SECONDS
+        return Notice(text, reason, quiet, fresh=message.command == "new", human=message.command == "human")
+
+    async def stop(self, conversation: ConversationKey) -> bool:
+        return self._dialogue.stop(conversation)
+
+    async def leave(self, conversation: ConversationKey) -> None:
+        self._dialogue.stop(conversation, left=True)
+        await self._ledger.withdraw(conversation, self._clock())
 
     async def answered(self, conversation: ConversationKey, event_id: str, seconds: float) -> bool:
         event = self._bell.listen(conversation)

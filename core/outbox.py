@@ -39,7 +39,7 @@ class Outbox:
         self._wake.set()
 
     async def run(self) -> None:
-        """Deliver until `stop`; then finish what is under way."""
+        """Deliver until `stop`; then send what is committed by then and finish what is under way."""
         while not self._ending:
             self._wake.clear()
             try:
@@ -50,31 +50,38 @@ class Outbox:
             except Exception:  # noqa: BLE001 - the worker outlives our bugs
                 self._log.exception("outbox_crashed")
                 await self._sleep(1.0)
-        if self._under_way:
-            await asyncio.wait(self._under_way)
+        try:
+            while not self._channel.traits.pull and (self._under_way or await self._take_up()):
+                await asyncio.wait(self._under_way)
+        except LedgerError as error:
+            self._log.error("outbox_ends_early", reason=str(error))  # the next start sends the rest
 
     def stop(self) -> None:
-        """Take up nothing more."""
+        """Take up nothing that is committed later."""
         self._ending = True
         self._wake.set()
 
     async def _round(self) -> None:
-        name, traits = self._channel.name, self._channel.traits
-        room = traits.parallel - len(self._under_way)
-        if traits.pull:
+        room = self._room()
+        if self._channel.traits.pull:
             await self._sleep(PULL_SECONDS)
-            return
-        if room <= 0:
+        elif room <= 0:
             await self._wake.wait()
-            return
-        deliveries = await self._ledger.due(name, self._clock(), room)
+        elif await self._take_up() < room:
+            due_at = await self._ledger.next_due_at(self._channel.name)
+            await self._sleep(None if due_at is None else max(0.0, due_at - self._clock()))
+
+    def _room(self) -> int:
+        return self._channel.traits.parallel - len(self._under_way)
+
+    async def _take_up(self) -> int:
+        """Begin to send what is due; how many that are."""
+        deliveries = await self._ledger.due(self._channel.name, self._clock(), self._room())
         for delivery in deliveries:
             task = asyncio.create_task(self._carry(delivery))
             self._under_way.add(task)
             task.add_done_callback(self._done)
-        if len(deliveries) < room:
-            due_at = await self._ledger.next_due_at(name)
-            await self._sleep(None if due_at is None else max(0.0, due_at - self._clock()))
+        return len(deliveries)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         if len(self._under_way) >= self._channel.traits.parallel:

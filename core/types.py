@@ -38,6 +38,14 @@ class InboundMessage:
     language: str = ""  # as the platform or the browser says
     sent_at: float = 0.0  # by the platform's clock; 0 when it does not say
     merge: bool = True  # may wait briefly for the rest of a burst
+    source_id: str = ""  # the platform's id of what was written; an edit carries its original's
+    edited: bool = False  # a new version of what `source_id` said
+    speaker: str = ""  # who speaks, where several people write
+    command: str = ""  # one of COMMANDS: asked of the house, not of the model
+    unreadable: bool = False  # it came with something that the bot cannot read, and without words
+
+
+COMMANDS = frozenset({"start", "help", "new", "stop", "human"})
 
 
 class MessageState(StrEnum):
@@ -47,6 +55,8 @@ class MessageState(StrEnum):
     RUNNING = "running"  # part of a turn that is being answered
     ANSWERED = "answered"  # its turn is committed
     THROTTLED = "throttled"  # over the user's limit; recorded, not answered
+    REPLACED = "replaced"  # an edit: it went into the message it changes, or changed nothing
+    WITHDRAWN = "withdrawn"  # its user left before it was answered
 
 
 class ReplyKind(StrEnum):
@@ -68,6 +78,7 @@ class StoredMessage:
     address: JsonObject
     language: str
     accepted_at: float
+    speaker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +97,8 @@ class Turn:
 
     @property
     def text(self) -> str:
-        return "\n".join(message.text for message in self.messages)
+        """What was said; with names where several people write."""
+        return "\n".join(f"{said.speaker}: {said.text}" if said.speaker else said.text for said in self.messages)
 
     @property
     def user_id(self) -> str:
@@ -255,10 +267,16 @@ class Bot:
     sampling: Sampling = Sampling()
     title: str = ""
     timezone: str = ""
+    commands: Mapping[str, str] = field(default_factory=dict)  # each wording, in small letters -> one of COMMANDS
 
     def language_for(self, language: str) -> str:
         """The language of ours that serves this one best."""
         return language if language in self.prompts else self.default_language
+
+    def command(self, text: str) -> str:
+        """The command that a message is, "" if it is none: "/help", "/start something", or a wording of this bot's."""
+        said = text.strip().casefold()
+        return self.commands.get(said.split(maxsplit=1)[0] if said.startswith("/") else said, "")
 
     def phrase(self, name: str, language: str, **values: str) -> str:
         """What the bot itself says, in the user's language; `{name}` placeholders are filled from `values`."""

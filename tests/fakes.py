@@ -14,7 +14,7 @@ from aiohttp import web
 from core.channel import Finding, Gateway, Traits
 from core.engine import EngineRequest, EngineState
 from core.errors import DeliveryError, EngineUnavailable
-from core.types import Bot, ConversationKey, Delivery, Delta, Draft, Prompt, Usage
+from core.types import COMMANDS, Bot, ConversationKey, Delivery, Delta, Draft, Prompt, Usage
 
 # A text, a whole delta (reasoning, finish ...), an exception to raise, or an event to wait for before going on.
 Piece = str | Delta | Exception | asyncio.Event
@@ -23,6 +23,13 @@ PHRASES = (
     "apology_empty",
     "apology_engine",
     "cut_mark",
+    "edited",
+    "greeting",
+    "help",
+    "human_noted",
+    "new_conversation",
+    "stopped",
+    "unreadable",
     "more_follows",
     "still_writing",
     "throttled",
@@ -230,5 +237,6 @@ def make_bot(name: str = "support") -> Bot:
             "en": Prompt("You answer customers of a shop.", "It is {current_time}."),
             "zh": Prompt("你为一家商店的顾客解答问题。", "现在是 {current_time}。"),
         },
+        commands={**{f"/{name}": name for name in COMMANDS}, "转人工": "human"},
         phrases={language: {phrase: f"[{phrase} {language}]" for phrase in PHRASES} for language in ("en", "zh")},
     )

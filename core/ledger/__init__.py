@@ -41,6 +41,18 @@ class Admission:
     tokens: Rate | None
     notice: Callable[[Refusal], str]
     notice_seconds: float = 60.0
+    changed: Callable[[str, str], str] = lambda _, after: after  # how a late edit is put: (before, after)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What the house itself says to a message, in place of the model."""
+
+    text: str
+    reason: str
+    quiet_seconds: float = 0.0  # not said again in the conversation before that
+    fresh: bool = False  # what was said before is no longer part of the conversation
+    human: bool = False  # the wish to speak to a person is recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +86,15 @@ class Ledger(Protocol):
     async def close(self) -> None:
         """Finish what was begun and refuse the rest."""
 
-    async def accept(self, message: InboundMessage, admission: Admission, burst: Burst, now: float) -> Receipt:
+    async def accept(
+        self, message: InboundMessage, admission: Admission, burst: Burst, now: float, notice: Notice | None = None
+    ) -> Receipt:
         """Put a message into the inbox under (channel, event_id); a redelivery finds the same row. Over the limit it is
-        recorded as throttled, together with the notice when one is due."""
+        recorded as throttled, together with the notice when one is due. With a `notice` it is answered by that, in the
+        same transaction. An edit of a message that still waits goes into it; a later one is a message of its own."""
+
+    async def withdraw(self, conversation: ConversationKey, now: float) -> None:
+        """The user is gone: what waits is not answered, what is on its way out is not sent."""
 
     async def claim(self, now: float, lease_seconds: float, merge_messages: int, limit: int) -> tuple[Turn, ...]:
         """Up to `limit` turns to answer now. Each is the least recently served user's oldest waiting message whose

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import orjson
 
 from core.audit import AuditEntry, message_entry, notice_entry
-from core.ledger import Admission, Burst, Refusal
+from core.ledger import Admission, Burst, Notice, Refusal
 from core.ledger.writer import Connection
 from core.throttle import spend, wait
 from core.types import ConversationKey, InboundMessage, MessageState, Receipt, ReplyKind
@@ -23,7 +24,14 @@ SET ready_at = CASE WHEN turn_id IS NULL AND ready_at > ? THEN min(first_at + ?,
 """
 
 
-def accept(connection: Connection, message: InboundMessage, admission: Admission, burst: Burst, now: float) -> Receipt:
+def accept(
+    connection: Connection,
+    message: InboundMessage,
+    admission: Admission,
+    burst: Burst,
+    now: float,
+    notice: Notice | None = None,
+) -> Receipt:
     key = message.conversation
     row = connection.execute(
         "SELECT id, state FROM messages WHERE channel = ? AND event_id = ?", (key.channel, message.event_id)
@@ -32,25 +40,54 @@ def accept(connection: Connection, message: InboundMessage, admission: Admission
         return Receipt(row[0], MessageState(row[1]), duplicate=True)
     conversation_id, running = _conversation(connection, key, now)
     user, refusal, tell = _admit(connection, key.channel, message.user_id, admission, now)
-    state = MessageState.THROTTLED if refusal else MessageState.WAITING
-    address = orjson.dumps(message.address).decode()
-    message_id: int = connection.execute(
-        "INSERT INTO messages"
-        " (channel, event_id, conversation_id, user, text, language, address, sent_at, accepted_at, state)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(key.channel, message.event_id, conversation_id, user, message.text, message.language, address),
-            *(message.sent_at, now, state),
-        ),
-    ).lastrowid
-    write_audit(connection, message_entry(message_id, message, state), now)
-    if refusal is None and running is None:
+    text, state = _edited(connection, conversation_id, message, admission) if message.edited else (message.text, None)
+    if state is None:
+        state = MessageState.THROTTLED if refusal else MessageState.ANSWERED if notice else MessageState.WAITING
+    message_id = _store(connection, replace(message, text=text), conversation_id, user, state, now)
+    if state is MessageState.WAITING and running is None:
         ready = _ready_at(connection, conversation_id, message, burst, now)
         row = (conversation_id, user, user, message_id, None, now, ready)
         connection.execute(ADD_TO_INBOX, (*row, now, burst.cap_seconds))
-    if refusal is not None and tell:
-        _tell(connection, conversation_id, message_id, key.channel, address, admission.notice(refusal), now)
+    if state is MessageState.THROTTLED and refusal is not None and tell:
+        _tell(connection, conversation_id, message_id, message, Notice(admission.notice(refusal), "throttled"), now)
+    elif state is MessageState.ANSWERED and notice is not None:
+        _tell(connection, conversation_id, message_id, message, notice, now)
     return Receipt(message_id, state)
+
+
+def _store(
+    connection: Connection, message: InboundMessage, conversation_id: int, user: int, state: MessageState, now: float
+) -> int:
+    message_id: int = connection.execute(
+        "INSERT INTO messages (channel, event_id, conversation_id, user, text, language, address, sent_at, accepted_at,"
+        " state, source_id, speaker) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(message.conversation.channel, message.event_id, conversation_id, user, message.text, message.language),
+            *(orjson.dumps(message.address).decode(), message.sent_at, now, state, message.source_id, message.speaker),
+        ),
+    ).lastrowid
+    write_audit(connection, message_entry(message_id, message, state), now)
+    return message_id
+
+
+def _edited(
+    connection: Connection, conversation_id: int, message: InboundMessage, admission: Admission
+) -> tuple[str, MessageState | None]:
+    """The text of an edit, and its state where it needs no turn of its own."""
+    row = connection.execute(
+        "SELECT id, text, state FROM messages WHERE conversation_id = ? AND source_id = ? AND source_id <> ''"
+        " ORDER BY id LIMIT 1",
+        (conversation_id, message.source_id),
+    ).fetchone()
+    if row is None:  # we never saw the original
+        return message.text, None
+    original, before, state = row
+    if before == message.text:  # platforms edit, too: a link's preview, a translation
+        return message.text, MessageState.REPLACED
+    connection.execute("UPDATE messages SET text = ? WHERE id = ?", (message.text, original))
+    if state == MessageState.WAITING:
+        return message.text, MessageState.REPLACED
+    return admission.changed(before, message.text), None
 
 
 def _ready_at(connection: Connection, conversation_id: int, message: InboundMessage, burst: Burst, now: float) -> float:
@@ -107,17 +144,58 @@ def _admit(
 
 
 def _tell(
-    connection: Connection, conversation_id: int, message_id: int, channel: str, address: str, text: str, now: float
+    connection: Connection, conversation_id: int, message_id: int, message: InboundMessage, notice: Notice, now: float
 ) -> None:
     """A notice is a turn of its own that no engine sees."""
+    said = connection.execute(
+        "SELECT 1 FROM turns WHERE conversation_id = ? AND reason = ? AND committed_at > ? LIMIT 1",
+        (conversation_id, notice.reason, now - notice.quiet_seconds),
+    ).fetchone()
+    if notice.quiet_seconds and said:
+        return
     turn_id = connection.execute(
         "INSERT INTO turns (conversation_id, state, attempt, lease_until, started_at, committed_at, kind, text, reason)"
-        " VALUES (?, 'done', 1, 0, ?, ?, ?, ?, 'throttled')",
-        (conversation_id, now, now, ReplyKind.NOTICE, text),
+        " VALUES (?, 'done', 1, 0, ?, ?, ?, ?, ?)",
+        (conversation_id, now, now, ReplyKind.NOTICE, notice.text, notice.reason),
     ).lastrowid
     connection.execute("UPDATE messages SET turn_id = ? WHERE id = ?", (turn_id, message_id))
-    queue_parts(connection, turn_id, conversation_id, channel, address, ReplyKind.NOTICE, [text], "", now)
-    write_audit(connection, notice_entry(turn_id, message_id, text), now)
+    address = orjson.dumps(message.address).decode()
+    queue_parts(
+        connection,
+        turn_id,
+        conversation_id,
+        message.conversation.channel,
+        address,
+        ReplyKind.NOTICE,
+        [notice.text],
+        "",
+        now,
+    )
+    write_audit(connection, notice_entry(turn_id, message_id, notice.text), now)
+    if notice.fresh:
+        connection.execute(
+            "UPDATE conversations SET language = '', prompt_tokens = 0, history_from ="
+            " (SELECT coalesce(max(id), 0) + 1 FROM history WHERE conversation_id = ?) WHERE id = ?",
+            (conversation_id, conversation_id),
+        )
+    if notice.human:
+        connection.execute("UPDATE conversations SET human_at = ? WHERE id = ?", (now, conversation_id))
+
+
+def withdraw(connection: Connection, key: ConversationKey) -> None:
+    row = connection.execute(
+        "SELECT id FROM conversations WHERE channel = ? AND chat_id = ? AND thread_id = ? AND bot = ?",
+        (key.channel, key.chat_id, key.thread_id, key.bot),
+    ).fetchone()
+    if row is None:
+        return
+    connection.execute("DELETE FROM inbox WHERE conversation_id = ?", row)
+    connection.execute("UPDATE messages SET state = 'withdrawn' WHERE conversation_id = ? AND state = 'waiting'", row)
+    connection.execute(
+        "UPDATE deliveries SET state = 'failed', reason = 'the user left'"
+        " WHERE conversation_id = ? AND state = 'pending'",
+        row,
+    )
 
 
 def queue_parts(

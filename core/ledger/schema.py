@@ -124,6 +124,13 @@ CREATE TABLE audit (
 );
 """
 
+SECOND = """
+ALTER TABLE messages ADD COLUMN source_id TEXT NOT NULL DEFAULT '';  -- the platform's own id, by which edits find it
+ALTER TABLE messages ADD COLUMN speaker TEXT NOT NULL DEFAULT '';
+CREATE INDEX messages_source ON messages (conversation_id, source_id) WHERE source_id <> '';
+ALTER TABLE conversations ADD COLUMN human_at REAL;                  -- when a person was last asked for
+"""
+
 
 def migrations() -> Migrations:
     """All migrations, oldest first."""
@@ -132,5 +139,9 @@ def migrations() -> Migrations:
     @steps(name="0001_first")
     def first(database: Database) -> None:
         database.executescript(FIRST)
+
+    @steps(name="0002_edits_and_speakers")
+    def second(database: Database) -> None:
+        database.executescript(SECOND)
 
     return steps

@@ -18,7 +18,7 @@ from sqlite_utils.migrations import Migrations
 
 from core.audit import AuditEntry
 from core.errors import ConfigError, LedgerError
-from core.ledger import Admission, Burst, Counts, inbox, outbox, turns, views
+from core.ledger import Admission, Burst, Counts, Notice, inbox, outbox, turns, views
 from core.ledger.schema import migrations
 from core.ledger.writer import Connection, Reader, Writer, sqlite3
 from core.throttle import Rate
@@ -104,8 +104,13 @@ class SqliteLedger:
             raise LedgerError("the ledger is not open")
         return self._reader
 
-    async def accept(self, message: InboundMessage, admission: Admission, burst: Burst, now: float) -> Receipt:
-        return await self._writing.run(lambda c: inbox.accept(c, message, admission, burst, now))
+    async def accept(
+        self, message: InboundMessage, admission: Admission, burst: Burst, now: float, notice: Notice | None = None
+    ) -> Receipt:
+        return await self._writing.run(lambda c: inbox.accept(c, message, admission, burst, now, notice))
+
+    async def withdraw(self, conversation: ConversationKey, now: float) -> None:
+        await self._writing.run(lambda c: inbox.withdraw(c, conversation))
 
     async def claim(self, now: float, lease_seconds: float, merge_messages: int, limit: int) -> tuple[Turn, ...]:
         return await self._writing.run(lambda c: turns.claim_all(c, now, lease_seconds, merge_messages, limit))

@@ -66,7 +66,7 @@ def _turn(connection: Connection, turn_id: int) -> Turn:
         (turn_id,),
     ).fetchone()
     messages = connection.execute(
-        "SELECT m.id, u.user_id, m.text, m.address, m.language, m.accepted_at FROM messages m"
+        "SELECT m.id, u.user_id, m.text, m.address, m.language, m.accepted_at, m.speaker FROM messages m"
         " JOIN users u ON u.id = m.user WHERE m.turn_id = ? ORDER BY m.id",
         (turn_id,),
     ).fetchall()
@@ -74,7 +74,7 @@ def _turn(connection: Connection, turn_id: int) -> Turn:
         id=turn_id,
         conversation_id=row[0],
         conversation=ConversationKey(row[1], row[2], row[3], row[4]),
-        messages=tuple(StoredMessage(m[0], m[1], m[2], json_object(m[3]), m[4], m[5]) for m in messages),
+        messages=tuple(StoredMessage(m[0], m[1], m[2], json_object(m[3]), m[4], m[5], m[6]) for m in messages),
         language=row[5],
         attempt=row[6],
         reference=row[7],
@@ -138,7 +138,8 @@ def commit(
             ],
         )
         connection.execute(
-            "UPDATE conversations SET running = NULL, language = ?, history_from = ?, prompt_tokens = ? WHERE id = ?",
+            "UPDATE conversations SET running = NULL, language = ?, history_from = max(history_from, ?),"
+            " prompt_tokens = ? WHERE id = ?",
             (reply.language, reply.history_from, reply.usage.total, turn.conversation_id),
         )
     else:

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Se
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
@@ -16,7 +16,7 @@ from aiohttp.typedefs import Handler
 from adapters.telegram.channel import TelegramChannel
 from adapters.telegram.settings import Settings
 from adapters.telegram.simulator import TelegramSimulator
-from core.channel import EngineStatus
+from core.channel import EngineStatus, Gateway
 from core.errors import LedgerError
 from core.types import (
     Bot,
@@ -152,7 +152,7 @@ async def house(*, name: str = "telegram", public: bool = True, **values: object
             name, settings(telegram, **values), public_url=url if public else "", clock=clock, pause=pause
         )
         app = web.Application(middlewares=[_errors], client_max_size=64 * 1024)
-        app.add_routes(channel.routes(gateway))
+        app.add_routes(channel.routes(cast("Gateway", gateway)))
         async with TestServer(app, port=port):
             await channel.start()
             if public:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from adapters.slack import convert
 from core.types import ConversationKey, Delivery, InboundMessage, ReplyKind
+from tests.adapters.samples import written
 from tests.adapters.slack_house import samples
 
 BOT = "U0000000BOT"
@@ -58,7 +58,7 @@ def test_inbound_samples(sample: dict[str, Any]) -> None:
     body = convert.envelope(raw.encode(), content_type)
     assert body is not None
     found = convert.message(body, channel="slack", bot="support")
-    assert (asdict(found) if isinstance(found, InboundMessage) else None) == sample["message"]
+    assert (written(found) if isinstance(found, InboundMessage) else None) == sample["message"]
 
 
 @pytest.mark.parametrize("sample", samples("delivery"), ids=lambda sample: sample["name"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.telegram.convert import Identity, Skipped, convert, utf16_length
 from core.types import InboundMessage
+from tests.adapters.samples import written
 
 SAMPLES = Path(__file__).parents[2] / "adapters" / "telegram" / "samples"
 INBOUND = sorted(SAMPLES.glob("in_*.json"))
@@ -36,7 +36,7 @@ def entity(kind: str, offset: int, length: int, **fields: object) -> list[dict[s
 def test_sample(path: Path) -> None:
     sample = json.loads(path.read_text(encoding="utf-8"))
     found = read(sample["request"]["json"])
-    assert (None if isinstance(found, Skipped) else asdict(found)) == sample["message"]
+    assert (None if isinstance(found, Skipped) else written(found)) == sample["message"]
 
 
 def test_there_are_samples() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 
 from adapters.wechat import convert
 from core.types import InboundMessage
+from tests.adapters.samples import written
 from tests.adapters.wechat_house import KEY, USER, house
 
 SAMPLES = Path(__file__).parents[2] / "adapters" / "wechat" / "samples"
@@ -32,7 +32,7 @@ async def test_a_sample_is_received_as_the_message_it_is(path: Path) -> None:
         http.post(f"{home.url}?{urlencode(request['query'])}", data=request["body"].encode()) as response,
     ):
         assert (response.status, await response.text()) == (200, "success")
-        received = [asdict(message) for message in home.gateway.messages.values()]
+        received = [written(message) for message in home.gateway.messages.values()]
     assert received == ([sample["message"]] if sample["message"] else [])
 
 

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import cast
 
 from aiohttp import web
 
 from adapters.web.channel import WebChannel
 from adapters.web.client import Event, View, WebClient
 from adapters.web.settings import Settings
-from core.channel import EngineStatus
+from core.channel import EngineStatus, Gateway
 from core.errors import LedgerError
 from core.types import (
     Bot,
@@ -169,7 +170,7 @@ class Site:
         """Serve with a channel that knows nothing of before, as after a restart."""
         self.channel = self._build()
         app = web.Application()
-        app.add_routes(self.channel.routes(self.house))
+        app.add_routes(self.channel.routes(cast("Gateway", self.house)))
         self._runner = web.AppRunner(app, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port)

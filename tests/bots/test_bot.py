@@ -56,7 +56,7 @@ def test_the_real_bots_load() -> None:
     for language, words in support.phrases.items():
         assert set(words) == set(PHRASES), language
         left = {name: text for name, text in words.items() if "{" in text}
-        assert set(left) == {"throttled", "chat_too_long"}
+        assert set(left) == {"throttled", "chat_too_long", "edited"}
     assert support.phrase("chat_title", "zh") == "在线客服"
     assert "our company" in support.prompts["en"].system
     assert "本公司" in support.prompts["zh"].system
@@ -124,6 +124,8 @@ SPOILT = [
     ("bot.toml", "temperature = 0.3", "temperature = true", "from 0 to 2"),
     ("bot.toml", "top_p = 0.9", "top_p = 0", "over 0, up to 1"),
     ("bot.toml", "frequency_penalty = 0.5", "frequency_penalty = 3", "from -2 to 2"),
+    ("bot.toml", 'help = ["help"', 'halp = ["help"', "did you mean help?"),
+    ("bot.toml", 'stop = ["stop", "停止"]', 'stop = "stop"', "must be a list of texts"),
     ("bot.toml", "max_tokens = 512", "max_tokens = 5.5", "whole number"),
     ("bot.toml", "stop = []", 'stop = ["a", ""]', "list of at most four"),
     ("bot.toml", "stop = []", 'stop = "a"', "list of at most four"),
@@ -221,3 +223,21 @@ def test_all_bots_are_read_and_their_mistakes_told_together(folder: Path) -> Non
     for empty in (root / "__pycache__", root / "nowhere"):
         with pytest.raises(ConfigError, match="holds no bot"):
             load_all(empty)
+
+
+def test_commands_in_any_wording() -> None:
+    support = load(ROOT / "support")
+    said = [
+        "/start",
+        "/START now",
+        "/help",
+        " 转人工 ",
+        "Talk to a person",
+        "停止",
+        "/new\nplease",
+        "stop it",
+        "/nothing",
+        "",
+    ]
+    expected = ["start", "start", "help", "human", "human", "stop", "new", "", "", ""]
+    assert [support.command(text) for text in said] == expected

@@ -149,6 +149,18 @@ async def test_a_running_reply_is_finished_by_the_drain(tmp_path: Path) -> None:
     assert house.seen() == ["Certainly."]
 
 
+async def test_what_is_committed_during_the_drain_is_delivered_before_the_end(tmp_path: Path) -> None:
+    engine = FakeEngine(default=["First part. Second one."])
+    engine.hold()
+    channel = CollectingChannel(traits=Traits(text_limit=12))
+    async with rooms(tmp_path, engine=engine, channels=[channel]) as house:
+        for number in range(20):  # more than may be on their way at once
+            await house.say("Hello", chat=f"chat {number}")
+        await engine.called(16)
+        asyncio.get_running_loop().call_soon(engine.resume)
+    assert sum(house.seen(f"chat {number}") == ["First part. ", "Second one."] for number in range(20)) >= 16
+
+
 async def test_answered_waits_for_the_outcome_and_no_longer(tmp_path: Path) -> None:
     engine = FakeEngine()
     engine.hold()
