@@ -1,6 +1,6 @@
 """Frontdesk's way in: reads the settings, builds the objects top to bottom, runs them; it alone names the classes.
 
-python main.py [run|check|chat|bench] [--config FILE]
+python main.py [run|check|chat|simulate|bench] [--config FILE]
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import asyncio
 import gc
 import importlib
 import os
-import re
 import resource
 import signal
 import sys
@@ -32,7 +31,7 @@ from commands.run import show
 from core import logs, vllm_plan
 from core.channel import Channel
 from core.client import OpenAIEngine
-from core.config import ChannelSettings, Environment, Settings, load, section
+from core.config import ChannelSettings, Environment, Settings, channel_tables, load, read_table, section
 from core.dialogue import Dialogue
 from core.errors import ConfigError
 from core.gateway import Bell, House
@@ -42,11 +41,11 @@ from core.machine import look
 from core.metrics import Metrics
 from core.runtime import Runtime
 from core.throttle import Rate
-from core.vllm import VllmServer, server_command
+from core.types import Bot
+from core.vllm import VllmServer, is_trouble, server_command
 
 HOME = Path(__file__).resolve().parent
-TROUBLE = re.compile(r"\b(ERROR|CRITICAL|Traceback)\b|\w+Error: ")
-COMMANDS = ("run", "check", "chat", "bench")
+COMMANDS = ("run", "check", "chat", "simulate", "bench")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -78,34 +77,39 @@ def main(arguments: Sequence[str]) -> int:
 def read(config: Path, arguments: tuple[str, ...]) -> Plan:
     """Read settings, bots and channel sections. Raises ConfigError with every mistake in all of them."""
     environment = Environment(config.parent / ".env", os.environ)
-    settings = load(config, environment)
+    table = read_table(config)
     problems: list[str] = []
-    bots = {}
+    settings: Settings | None = None
+    bots: dict[str, Bot] = {}
+    try:
+        settings = load(config, environment)
+    except ConfigError as error:
+        problems += error.problems
     try:
         bots = load_all(HOME / "bots")
     except ConfigError as error:
         problems += error.problems
     kinds = sorted(path.parent.name for path in (HOME / "adapters").glob("*/settings.py"))
-    tables = {kind: settings.channels.get(kind, {}) for kind in kinds if kind != "api"} | settings.channels
+    sections: dict[str, Mapping[str, object]] = {kind: {} for kind in kinds} | channel_tables(settings, table)
     planned = []
-    for name, table in (*tables.items(), ("api", settings.api)):
+    for name, section_table in sections.items():
+        path = "api" if name == "api" else f"channels.{name}"
+        wanted = section_table.get("bot")
+        if bots and wanted is not None and wanted not in bots:
+            problems.append(f"{path}.bot: no bot {wanted!r} in bots/; there are {', '.join(bots)}")
         try:
-            planned.append(_plan_channel(name, table, kinds, environment))
+            planned.append(_plan_channel(name, path, section_table, kinds, environment))
         except ConfigError as error:
             problems += error.problems
-    problems += [
-        f"channels.{channel.name}.bot: no bot {channel.settings.bot!r} in bots/; there are {', '.join(bots)}"
-        for channel in planned
-        if bots and channel.on and channel.settings.bot not in bots
-    ]
-    if problems:
+    if problems or settings is None:
         raise ConfigError(problems)
     build = partial(_build_channel, public_url=settings.server.public_url)
     return Plan(HOME, config, arguments, settings, environment, bots, tuple(planned), build)
 
 
-def _plan_channel(name: str, table: dict[str, object], kinds: Sequence[str], environment: Environment) -> ChannelPlan:
-    path = "api" if name == "api" else f"channels.{name}"
+def _plan_channel(
+    name: str, path: str, table: Mapping[str, object], kinds: Sequence[str], environment: Environment
+) -> ChannelPlan:
     kind = str(table.get("kind") or name)
     if kind not in kinds or (kind == "api") != (name == "api"):
         raise ConfigError([f"{path}: no channel of kind {kind!r}; set kind to one of {', '.join(kinds)}"])
@@ -273,8 +277,7 @@ def _engine_variables(environment: Environment) -> dict[str, str]:
 
 def _engine_says(log: structlog.stdlib.BoundLogger, line: str) -> None:
     # Loading prints a hundred lines that nobody needs; an error among them is what the operator looks for.
-    write = log.warning if TROUBLE.search(line) else log.debug
-    write("engine_says", line=line)
+    (log.warning if is_trouble(line) else log.debug)("engine_says", line=line)
 
 
 async def _listen(runner: web.AppRunner, settings: Settings) -> web.TCPSite:

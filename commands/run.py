@@ -10,6 +10,8 @@ from rich.table import Table
 
 from commands import Plan
 
+WIDTH = 140  # characters, where there is no terminal
+
 
 def show(plan: Plan, address: str, paths: Mapping[str, tuple[str, ...]]) -> None:
     """Print the start-up table to stdout."""
@@ -19,7 +21,9 @@ def show(plan: Plan, address: str, paths: Mapping[str, tuple[str, ...]]) -> None
         table.add_column(heading, overflow="fold")
     for channel in plan.channels:
         if channel.on:
-            table.add_row(channel.name, "[green]on[/]", public + paths[channel.name][0])
+            table.add_row(
+                channel.name, "[green]on[/]", public + next(path for path in paths[channel.name] if path != "/")
+            )
         else:
             table.add_row(channel.name, "[dim]off[/]", f"[dim]{channel.wanted}[/]")
     engine = plan.settings.engine
@@ -28,4 +32,5 @@ def show(plan: Plan, address: str, paths: Mapping[str, tuple[str, ...]]) -> None
     )
     table.add_row("engine", "[yellow]starting[/]", where)
     table.add_row("health", "", f"{address}/readyz (JSON), {address}/metrics")
-    Console(file=sys.stdout).print(table)
+    # On a pipe there is no width to ask for, and a folded table is read by nobody.
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH).print(table)

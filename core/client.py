@@ -114,6 +114,12 @@ class OpenAIEngine:
                 with suppress(EngineError):  # the state and its detail say it
                     await self._ask()
 
+    async def look(self) -> None:
+        """Ask GET /models once; the state says what came of it."""
+        if self._state is not EngineState.STOPPED:
+            with suppress(EngineError):
+                await self._ask()
+
     async def stream(self, request: EngineRequest) -> AsyncGenerator[Delta, None]:
         """Generate; the last delta alone carries `finish` and `usage`. Close it (contextlib.aclosing) to abort.
 
@@ -273,9 +279,10 @@ class OpenAIEngine:
         return self._opened
 
     def _connector(self) -> aiohttp.BaseConnector:
+        limit, keep = self._connections, KEEPALIVE_SECONDS
         if self._uds:
-            return aiohttp.UnixConnector(str(self._uds), limit=self._connections, keepalive_timeout=KEEPALIVE_SECONDS)
-        return aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=KEEPALIVE_SECONDS)
+            return aiohttp.UnixConnector(str(self._uds), limit=limit, keepalive_timeout=keep)
+        return aiohttp.TCPConnector(limit=limit, keepalive_timeout=keep)
 
 
 async def _whole(content: aiohttp.StreamReader) -> bytes:
@@ -290,6 +297,4 @@ async def _whole(content: aiohttp.StreamReader) -> bytes:
 def _broken(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"refused the connection ({error.os_error.strerror or 'unknown host'})"
-    if isinstance(error, TimeoutError):
-        return "did not answer in time"
-    return f"broke the connection ({type(error).__name__})"
+    return "did not answer in time" if isinstance(error, TimeoutError) else f"broke off ({type(error).__name__})"

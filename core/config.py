@@ -198,14 +198,27 @@ class Environment(Mapping[str, str]):
         return len(self._values)
 
 
-def load(path: Path, environment: Environment) -> Settings:
-    """Read the settings. Raises ConfigError with every mistake that can be seen at once."""
+def read_table(path: Path) -> dict[str, object]:
+    """The settings file as it is written. Raises ConfigError when it cannot be read."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read ({error.strerror}); name another file with --config"]) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError([f"{path}: not valid TOML: {error}"]) from error
+
+
+def channel_tables(settings: Settings | None, table: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
+    """`[api]` and each section of `[channels]`, by name; as written where the settings as a whole are wrong."""
+    written = table.get("channels", {}) if settings is None else settings.channels
+    api = table.get("api", {}) if settings is None else settings.api
+    sections = {**written, "api": api} if isinstance(written, dict) else {"api": api}
+    return {str(name): section for name, section in sections.items() if isinstance(section, dict)}
+
+
+def load(path: Path, environment: Environment) -> Settings:
+    """Read the settings. Raises ConfigError with every mistake that can be seen at once."""
+    table = read_table(path)
     overrides = {name for name in environment if name.startswith(ENV_PREFIX)}
     sections = set(table) | {name.removeprefix(ENV_PREFIX).split("__")[0].lower() for name in overrides}
     problems = [
@@ -213,7 +226,7 @@ def load(path: Path, environment: Environment) -> Settings:
         for name in sorted(sections - Settings.model_fields.keys())
     ]
     try:
-        settings = Settings(_env_file=environment.dotenv, **table)
+        settings = Settings(_env_file=environment.dotenv, **table)  # type: ignore[arg-type]  # judged by the model
     except ValidationError as error:
         raise ConfigError(problems + _problems(error, "")) from error
     if problems:

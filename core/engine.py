@@ -57,6 +57,9 @@ class Engine(Protocol):
     async def wait_ready(self) -> None:
         """Return when calls can be made."""
 
+    async def look(self) -> None:
+        """Ask how it is, so that `state` is true of an idle engine, too. Never raises."""
+
     def stream(self, request: EngineRequest) -> AsyncGenerator[Delta, None]:
         """Generate. Raises EngineError; ends after the delta that carries `finish`. `aclose()` aborts it."""
 

@@ -15,7 +15,7 @@ import structlog
 from core.channel import Channel
 from core.config import DialogueSettings
 from core.dialogue import Dialogue
-from core.engine import Engine
+from core.engine import Engine, EngineState
 from core.errors import EngineUnavailable, LedgerError, TurnLost
 from core.gateway import Bell
 from core.ledger import Ledger
@@ -24,6 +24,7 @@ from core.outbox import Outbox
 from core.types import Reply, Turn
 
 TROUBLE_SECONDS = 1.0  # a worker's pause after something went wrong
+ENGINE_LOOKS = 5  # seconds between two questions to an idle engine
 RETRY_SECONDS = 1.0  # after the engine went away under a turn, times the attempt
 
 
@@ -69,7 +70,10 @@ class Runtime:
 
     def start(self) -> None:
         self._senders = [asyncio.create_task(outbox.run()) for outbox in self._outboxes.values()]
-        self._workers = [asyncio.create_task(self._keep_on(work)) for work in (self._claim_turns, self._keep_leases)]
+        self._workers = [
+            asyncio.create_task(self._keep_on(work))
+            for work in (self._claim_turns, self._keep_leases, self._watch_engine)
+        ]
 
     async def drain(self, seconds: float) -> None:
         """Claim nothing more, give running turns and deliveries `seconds`, hand the rest back."""
@@ -197,3 +201,12 @@ class Runtime:
             await self._ledger.renew(list(self._turns), self._clock() + self._settings.lease_seconds)
         if await self._ledger.reclaim(self._clock()):
             self._inbox.set()
+
+    async def _watch_engine(self) -> None:
+        """Nobody may have to write for us to notice that the engine went, or came back."""
+        await self._engine.wait_ready()
+        for _ in range(ENGINE_LOOKS):
+            await asyncio.sleep(1.0)
+            if self._engine.state is not EngineState.READY:
+                return
+        await self._engine.look()

@@ -28,6 +28,7 @@ from core.errors import EngineUnavailable
 from core.vllm_plan import EnginePlan
 
 KEPT_LINES = 50
+TROUBLE = re.compile(r"\b(ERROR|CRITICAL|Traceback)\b|\w+Error: ")
 LINE_LIMIT = 1 << 16  # bytes; vLLM prints its whole configuration on one line of 4 kB
 HOPELESS_STARTS = 3  # in a row, and the state says so; it goes on trying all the same
 SOCKET_PATH_LIMIT = 107  # bytes: sun_path holds 108 with its closing zero
@@ -234,6 +235,11 @@ class VllmServer:
         else:
             self._settled.clear()
         self._on_state(state, note)
+
+
+def is_trouble(line: str) -> bool:
+    """Whether a line of the log is one that an operator wants to see."""
+    return TROUBLE.search(line) is not None
 
 
 async def health(http: aiohttp.ClientSession) -> int:

@@ -30,7 +30,10 @@ PHRASES = (
     "new_conversation",
     "stopped",
     "unreadable",
+    "fetch_answer",
     "more_follows",
+    "fetch_more",
+    "all_fetched",
     "still_writing",
     "throttled",
     "throttled_tokens",
@@ -86,6 +89,7 @@ class FakeEngine:
         self.requests: list[EngineRequest] = []
         self.aborted: list[EngineRequest] = []  # closed before their end
         self.running = 0
+        self.looks = 0
         self.state = EngineState.READY
         self.detail = ""
         self.model = "fake-model"
@@ -117,6 +121,9 @@ class FakeEngine:
 
     async def wait_ready(self) -> None:
         await self._ready.wait()
+
+    async def look(self) -> None:
+        self.looks += 1
 
     async def stream(self, request: EngineRequest) -> AsyncGenerator[Delta, None]:
         pieces = self._replies.popleft() if self._replies and self.state is EngineState.READY else self.default

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from core.errors import RequestError
 from core.types import Delta, Outcome, Sampling, Usage
@@ -22,7 +22,7 @@ class Ask(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    text: Annotated[str, Field(min_length=1, max_length=TEXT_LIMIT)]
+    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=TEXT_LIMIT)]
     bot: Name | None = None
     conversation: Name | None = None  # the same name continues the same dialogue; none = a new one
     user: Name | None = None  # whom the throttle counts; none = the key
@@ -89,7 +89,7 @@ def parse(model: type[BodyT], raw: bytes) -> BodyT:
         return model.model_validate_json(raw)
     except ValidationError as error:
         problems = [
-            ".".join(str(part) for part in item["loc"]) + ": " + item["msg"]
+            ": ".join(filter(None, (".".join(str(part) for part in item["loc"]), item["msg"])))
             for item in error.errors(include_url=False, include_input=False, include_context=False)
         ]
         raise RequestError(400, "; ".join(problems[:5])) from error

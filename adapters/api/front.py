@@ -87,8 +87,6 @@ class Front:
         body = parse(Completion, await request.read())
         if body.model not in (*self._gateway.bots(), self._gateway.engine_model()):
             raise RequestError(404, f"There is no model {body.model!r}; see GET /v1/models.", code="model_not_found")
-        if not self._gateway.engine_status().ready:
-            raise RequestError(503, "The model is still loading.", code="engine_unavailable", retry_after=5)
         head = Head(f"chatcmpl-{self._new_id()}", int(self._clock()), body.model)
         try:
             async with aclosing(self._deltas(body, head)) as deltas:
@@ -140,6 +138,7 @@ class Front:
         digest = hashlib.sha256(given.strip().encode("utf-8", "surrogateescape")).digest()
         known = [hmac.compare_digest(digest, key) for key in self._keys]
         if scheme.lower() != "bearer" or not any(known):
+            self._gateway.admit(request)  # guessing is limited, too
             raise RequestError(401, "A valid API key is needed: Authorization: Bearer <key>.", code="invalid_api_key")
         return digest.hex()[:16]
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from pydantic import SecretStr
+from typing import Annotated
+
+from pydantic import BeforeValidator, SecretStr
 
 from core.config import ChannelSettings
 
 
+def _joined(value: object) -> object:
+    """A list of keys is as good as a text with commas."""
+    return ",".join(map(str, value)) if isinstance(value, list) else value
+
+
 class Settings(ChannelSettings):
     keys_env: str = "FRONTDESK_API_KEYS"
-    keys: SecretStr | None = None
+    keys: Annotated[SecretStr | None, BeforeValidator(_joined)] = None
 
     def missing(self) -> list[str]:
         return [] if api_keys(self) else [self.keys_env]

@@ -80,13 +80,19 @@ class Front:
 
     def routes(self) -> Iterable[web.RouteDef]:
         base = self._terms.base
+        # Whoever opens the bare address means the chat.
+        home = [web.get("/", self._go_to_page)] if base == "/chat" else []
         return [
+            *home,
             web.get(base, self._serve_page),
             web.post(f"{base}/messages", self._take_message),
             web.get(f"{base}/events", self._serve_events, allow_head=False),
             web.get(f"{base}/static/{{version}}/{{file}}", self._serve_asset),
             web.get(f"{base}/", self._serve_page),
         ]
+
+    async def _go_to_page(self, _: web.Request) -> web.Response:
+        raise web.HTTPFound(self._terms.base)
 
     async def close(self) -> None:
         """End every stream and refuse new ones."""

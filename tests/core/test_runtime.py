@@ -179,3 +179,13 @@ async def test_a_redelivery_is_answered_once(tmp_path: Path) -> None:
         await house.channel.delivered(1)
         assert [receipt.duplicate for receipt in receipts] == [False, True, True]
     assert len(engine.requests) == 1
+
+
+async def test_an_idle_engine_is_asked_how_it_is(tmp_path: Path) -> None:
+    """Also when nobody writes: an API-only house would never find out otherwise."""
+    engine = FakeEngine()
+    async with rooms(tmp_path, engine=engine) as house:
+        async with asyncio.timeout(20):
+            while not engine.looks:
+                await asyncio.sleep(0.05)
+        assert await house.house.transcript(house.conversation(), 1) == ()

@@ -15,9 +15,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bench.stand import SECRETS, SETTINGS, free_port, gateway
+from bench.stand import SECRETS, SETTINGS, Gateway, free_port, gateway
 from core.engine_simulator import EngineSimulator
-from core.simulated_reply import Behaviour
+from core.simulated_reply import Behaviour, Fault
 from tests.drivers import DRIVERS, Telegram
 
 HOME = Path(__file__).resolve().parent.parent.parent
@@ -48,19 +48,13 @@ async def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text(
         '[server]\nport = "eighty"\nhosst = "x"\n[engine]\nmode = "remote"\n[channels.telegram]\nenabled = true\n'
-        '[channels.phone]\nbot = "support"\n'
+        '[channels.phone]\nbot = "support"\n[channels.web]\nbot = "nobody"\ncolour = "red"\n[api]\nfoo = 1\n'
     )
     status, printed = await command("run", config=config)
     assert status == 2
-    for named in ("server.port", "server.hosst", "base_url"):
+    for named in ("server.port", "server.hosst", "base_url", "TELEGRAM_BOT_TOKEN", "channels.phone"):
         assert named in printed
-    config.write_text(
-        '[channels.telegram]\nenabled = true\n[channels.phone]\nbot = "x"\n[channels.web]\nbot = "nobody"\n'
-        "[api]\nfoo = 1\n"
-    )
-    status, printed = await command("run", config=config)
-    assert status == 2
-    for named in ("TELEGRAM_BOT_TOKEN", "channels.phone", "nobody", "api.foo"):
+    for named in ("no bot 'nobody'", "channels.web.colour", "api.foo"):
         assert named in printed
     assert "Traceback" not in printed
 
@@ -218,3 +212,35 @@ async def test_any_python_goes_on_in_our_own() -> None:
     printed, _ = await asyncio.wait_for(process.communicate(), 60)
     expected = "usage: main.py" if (HOME / ".venv" / "bin" / "python").exists() else "make setup"
     assert expected in printed.decode()
+
+
+async def test_a_broken_reply_does_not_leave_the_house_unready(tmp_path: Path) -> None:
+    """With no chat traffic after it, as where only the API is used."""
+    behaviour = Behaviour(fault=Fault.CUT, fault_after=2)
+    headers = {"Authorization": "Bearer benchmark"}
+    body = {"model": "support", "messages": [{"role": "user", "content": "Hi"}]}
+    async with (
+        EngineSimulator(behaviour=behaviour) as engine,
+        gateway(HOME, tmp_path, {"FRONTDESK__ENGINE__BASE_URL": engine.base_url}) as house,
+        aiohttp.ClientSession(headers=headers) as http,
+    ):
+        await ready(http, house)
+        async with http.post(f"{house.address}/v1/chat/completions", json=body) as answer:
+            assert answer.status == 503
+        engine.behaviour = Behaviour()
+        await ready(http, house)
+        async with http.post(f"{house.address}/v1/chat/completions", json=body) as answer:
+            assert answer.status == 200
+        await engine.stop()
+        await ready(http, house, status=503)  # an idle engine that went is noticed
+        await engine.start()
+        await ready(http, house)
+
+
+async def ready(http: aiohttp.ClientSession, house: Gateway, status: int = 200) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            async with http.get(f"{house.address}/readyz") as answer:
+                if answer.status == status:
+                    return
+            await asyncio.sleep(0.05)
