@@ -1,7 +1,7 @@
 """What a Markdown text says, without its marks: blocks of styled runs, frozen, the same for every platform.
 
-Text in a run is what a reader sees: entities are resolved, escapes are gone, a line break is "\\n". A run never is empty,
-and neighbours with the same style and address are one run.
+Text in a run is what a reader sees: entities are resolved, escapes are gone, a line break is "\\n". A run never is
+empty, and neighbours with the same style and address are one run.
 """
 
 from __future__ import annotations

@@ -35,23 +35,30 @@ _MARKS = re.compile(
     r"[*_`~\[\]<>&\\|#\0\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]|://|^[ \t]*(?:[-+]|\d{1,9}[.)])(?:[ \t]|$)|---",
     re.MULTILINE,
 )
+_LONE = re.compile("[\ud800-\udfff]")  # half a character, which no platform takes
 _BLANK = re.compile(r"\n(?:[ \t]*\n)+")
-_LINE_EDGE = re.compile(r"[ \t]*\n[ \t]*")
+_LINE_EDGE = re.compile(r" *\n[ \t]*")
+_LANGUAGE = re.compile(r"[A-Za-z0-9_.+#-]{1,32}")
 _STYLES = {"strong": Style.BOLD, "em": Style.ITALIC, "s": Style.STRIKE}
 _MARKDOWN = reader()  # like a compiled pattern: built once, the same for every text
 
 
 def parse(text: str) -> Document:
     """Read a Markdown text, whole or cut off anywhere."""
+    text = _LONE.sub("\ufffd", text)
     if len(text) > MAX_SOURCE:
         return _literal(text)
     if _MARKS.search(text) is None:
         return _paragraphs(text)
     tokens = _MARKDOWN.parse(text, {})
     blocks = tuple(_blocks(_Cursor(tokens)))
-    if any(part.strip() for part in texts(blocks)) or any(isinstance(block, Rule) for block in blocks):
-        return Document(blocks)
-    return _literal(text)
+    return Document(blocks) if any(_shows(block) for block in blocks) else _literal(text)
+
+
+def _shows(block: Block) -> bool:
+    if isinstance(block, Quote):
+        return any(_shows(inner) for inner in block.blocks)
+    return isinstance(block, Rule | Listing) or any(text.strip() for text in texts((block,)))
 
 
 def _literal(text: str) -> Document:
@@ -92,7 +99,7 @@ def _blocks(cursor: _Cursor, *closing: str) -> Iterator[Block]:
             if runs:
                 yield Paragraph(runs) if token.type == "paragraph_open" else Heading(int(token.tag[1]), runs)
         elif token.type == "fence":
-            yield Code(token.content.removesuffix("\n"), _language(token.info))
+            yield _code(token)
         elif token.type == "blockquote_open":
             if quoted := tuple(_blocks(cursor, "blockquote_close")):
                 yield Quote(quoted)
@@ -130,13 +137,18 @@ def _table(cursor: _Cursor) -> Table:
                     cells.append(join(run for inner in cursor.until(closing) for run in _runs(inner)))
                     if not rows:
                         aligns.append(str(cell.attrGet("style") or "").removeprefix("text-align:"))
-            rows.append(tuple(cells))
+            if not rows or any(cells):
+                rows.append(tuple(cells))
     return Table(tuple(rows), tuple(aligns))
 
 
-def _language(info: str) -> str:
-    words = info.split(maxsplit=1)
-    return words[0] if words and re.fullmatch(r"[\w.+#-]{1,32}", words[0], re.ASCII) else ""
+def _code(token: Token) -> Code:
+    """What stands behind the opening marks is a language, perhaps with settings; if it reads like text, it is text."""
+    content, info = token.content.removesuffix("\n"), token.info.strip()
+    first, _, more = info.partition(" ")
+    if not info or (_LANGUAGE.fullmatch(first) and (not more or "=" in more or "{" in more)):
+        return Code(content, first)
+    return Code(f"{info}\n{content}".rstrip("\n"))
 
 
 def _runs(token: Token) -> Iterator[Run]:

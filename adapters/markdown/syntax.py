@@ -1,12 +1,12 @@
-"""Which Markdown is read: CommonMark with tables and strikethrough, less whatever would lose or change a customer's text.
+"""Which Markdown is read: CommonMark with tables and strikethrough, less whatever would lose or change the text.
 
 Differences from CommonMark, each with its reason:
 - HTML is text: a model writes placeholders such as `<order-id>`, and they must reach the reader.
 - Emphasis works next to Chinese, Japanese and Korean text and punctuation: `**“重点”**内容`, `**注意：**请勿`.
 - `2*3*4`, `2**3` and `__init__` are text.
 - `\\\\` stays two backslashes and a backslash at a line's end stays, for `\\\\server\\share` and `C:\\`.
-- Links need an address of a safe kind; otherwise the whole is text. A bare web address is a link, and its `_` and `*` are
-  its own. Reference definitions and footnotes are text, since both would vanish.
+- Links need an address of a safe kind; otherwise the whole is text. A bare web address is a link, and its `_` and `*`
+  are its own. Reference definitions and footnotes are text, since both would vanish.
 - No indented code and no underlined headings: a model means neither, and both flicker while the text grows.
 - Work is bounded: so many brackets, columns and levels of nesting, and what is beyond is text.
 """
@@ -30,7 +30,7 @@ MAX_URL = 2_048
 
 _AUTOLINK = re.compile(r"<(?:(?:https?|mailto|tg):[^<>\x00-\x20]+|[\w.+-]+@[\w.-]+)>", re.IGNORECASE | re.ASCII)
 _SCHEME = re.compile(r"\bhttps?\Z", re.IGNORECASE | re.ASCII)
-_ADDRESS = re.compile(r"://[A-Za-z0-9](?:[A-Za-z0-9\-._/?#@!$&'()+,;=%:]|~(?!~))*")
+_ADDRESS = re.compile(r"://[A-Za-z0-9](?:[A-Za-z0-9\-._/?#@!$'()+,;=%:]|~(?!~)|&amp;|&(?!#?\w{1,31};))*")
 _ESCAPABLE = frozenset("!\"#$%&'()*+,-./:;<=>?@[]^_`{|}~")
 
 
@@ -42,6 +42,7 @@ def reader() -> MarkdownIt:
     markdown.block.ruler.at("table", _table, {"alt": ["paragraph"]})
     markdown.block.ruler.before("table", "too_deep", _too_deep)
     markdown.inline.ruler.at("emphasis", _emphasis)
+    markdown.inline.ruler.at("strikethrough", _strike)
     markdown.inline.ruler.at("escape", _escape)
     markdown.inline.ruler.at("autolink", _autolink)
     markdown.inline.ruler.at("link", _link)
@@ -73,7 +74,8 @@ def _too_deep(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 
 def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     # Rows are filled up to the header's width: a few wide lines could become very many cells.
-    if state.src.count("|", state.bMarks[start], state.eMarks[start]) > MAX_COLUMNS:
+    header = state.src[state.bMarks[start] : state.eMarks[start]]
+    if header.strip(" |").count("|") >= MAX_COLUMNS:
         return False
     return table(state, start, end, silent)
 
@@ -92,6 +94,11 @@ def _flanks(before: str, after: str) -> tuple[bool, bool]:
     return opens, closes
 
 
+def _neighbours(state: StateInline, end: int) -> tuple[str, str]:
+    """The characters before the marks at the present position and behind them; a border counts as white space."""
+    return state.src[state.pos - 1] if state.pos else " ", state.src[end] if end < state.posMax else " "
+
+
 def _emphasis(state: StateInline, silent: bool) -> bool:
     marker = state.src[state.pos]
     if silent or marker not in "*_":
@@ -99,8 +106,7 @@ def _emphasis(state: StateInline, silent: bool) -> bool:
     scanned = state.scanDelims(state.pos, marker == "*")
     end, opens, closes = state.pos + scanned.length, scanned.can_open, scanned.can_close
     if marker == "*":
-        before = state.src[state.pos - 1] if state.pos else " "
-        after = state.src[end] if end < state.posMax else " "
+        before, after = _neighbours(state, end)
         opens, closes = _flanks(before, after)
         if before.isascii() and before.isalnum() and after.isascii():
             opens = opens and not (after.isdigit() or (scanned.length == 1 and after.isalnum()))
@@ -111,6 +117,21 @@ def _emphasis(state: StateInline, silent: bool) -> bool:
         token.content = marker
         at = len(state.tokens) - 1
         state.delimiters.append(Delimiter(ord(marker), scanned.length, at, -1, opens, closes))
+    state.pos = end
+    return True
+
+
+def _strike(state: StateInline, silent: bool) -> bool:
+    if silent or not state.src.startswith("~~", state.pos):
+        return False
+    end = state.pos
+    while end < state.posMax and state.src[end] == "~":
+        end += 1
+    token = state.push("text", "", 0)
+    token.content = state.src[state.pos : end]
+    if end - state.pos == 2:
+        opens, closes = _flanks(*_neighbours(state, end))
+        state.delimiters.append(Delimiter(ord("~"), 0, len(state.tokens) - 1, -1, opens, closes))
     state.pos = end
     return True
 
@@ -144,7 +165,7 @@ def _bare_address(state: StateInline, silent: bool) -> bool:
     if scheme is None or found is None:
         return False
     rest = _without_closing_marks(found.group())
-    text = scheme.group() + rest
+    text = scheme.group() + rest.replace("&amp;", "&")
     url = safe_url(state.md, text)
     if not url:
         return False
@@ -161,7 +182,7 @@ def _bare_address(state: StateInline, silent: bool) -> bool:
 def _without_closing_marks(address: str) -> str:
     """Without punctuation at its end that belongs to the sentence, and without a bracket it did not open."""
     while address and (address[-1] in ".,;:!?'_~" or (address[-1] == ")" and address.count(")") > address.count("("))):
-        address = address[:-1]
+        address = address.removesuffix("&amp;") if address.endswith("&amp;") else address[:-1]
     return address
 
 

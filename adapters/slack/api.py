@@ -25,6 +25,7 @@ _PASSING = frozenset(
         "request_timeout",
         "update_failed",
         "external_channel_migrating",
+        "streaming_state_conflict",  # until the stream is stopped, or dies after some minutes
     }
 )
 _FLOOD = frozenset({"ratelimited", "rate_limited"})  # HTTP 429 says the first, the method pages list the second

@@ -25,7 +25,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 class BoltSide:
     """Bolt's AsyncApp behind our own server and our own check of the signature.
 
-    It answers url_verification. Listeners for buttons, commands and the agent view are to be added in `__init__`.
+    It answers url_verification and acknowledges interactions. Where feedback buttons would go: a listener in `__init__`
+    for the `feedback_buttons` action of a block_actions interaction, the buttons themselves as `blocks` of
+    outbound.stream_end with the turn's id as their value, and a verb of the gateway that keeps the vote with the turn.
     """
 
     def __init__(self, name: str, client: AsyncWebClient, logger: logging.Logger) -> None:

@@ -16,20 +16,20 @@ from collections.abc import Callable, Iterable, Mapping
 import structlog
 from aiohttp import web
 
-from adapters.slack import convert
-from adapters.slack.api import Allowance, CallRefused, SlackApi
+from adapters.slack import convert, outbound
+from adapters.slack.api import SlackApi
 from adapters.slack.bolt import BoltSide
-from adapters.slack.settings import Settings
+from adapters.slack.sending import EDIT_SECONDS, Sending, stopped_by_user
+from adapters.slack.settings import Settings, Streaming
+from adapters.slack.status import StatusLine
+from adapters.slack.streams import STREAM_SECONDS, Streams
 from core.channel import Channel, Finding, Gateway, Traits
 from core.errors import DeliveryError
-from core.types import Delivery, Draft, InboundMessage, JsonObject
+from core.language import detect
+from core.types import ConversationKey, Delivery, Draft, InboundMessage, JsonObject, MessageState
 
 SIGNATURE_WINDOW = 300.0  # seconds (docs.slack.dev/authentication/verifying-requests-from-slack)
-PREVIEW_SECONDS = 1.3  # chat.update is tier 3, 50 a minute (docs.slack.dev/apis/web-api/rate-limits)
-PREVIEWS_KEPT = 512  # replies whose newest preview is remembered, so that no text is sent twice
-
-# The preview can no longer become the final text: the text goes into a message of its own.
-_PREVIEW_GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
+CONVERSATIONS_KEPT = 2_000  # the newest, for when the bot is removed from their channel
 _SCOPES = ("chat:write", "app_mentions:read", "im:history")
 
 
@@ -44,6 +44,7 @@ def build(name: str, settings: Settings, *, public_url: str) -> Channel:
         signing_secret=settings.signing_secret.get_secret_value(),
         public_url=public_url,
         clock=time.time,
+        streaming=settings.streaming,
     )
 
 
@@ -59,6 +60,7 @@ class SlackChannel:
         signing_secret: str,
         public_url: str,
         clock: Callable[[], float],
+        streaming: Streaming = "auto",
         retry_seconds: float = 5.0,
     ) -> None:
         self._name = name
@@ -69,8 +71,13 @@ class SlackChannel:
         self._clock = clock
         self._retry_seconds = retry_seconds
         self._log = structlog.get_logger().bind(channel=name)
-        self._updates = Allowance(clock)
-        self._previewed: OrderedDict[int, tuple[str, str]] = OrderedDict()  # turn -> reference and newest text
+        # Slack streams in threads only. "native" makes a thread of every direct message, as its agent view does.
+        self._threads = streaming == "native"
+        streams = None if streaming == "edit" else Streams(name, api, clock)
+        self._sending = Sending(api, streams, clock, self._log)
+        self._status = StatusLine(name, api, clock)
+        self._gateway: Gateway | None = None
+        self._recent: OrderedDict[ConversationKey, None] = OrderedDict()
         self._own_user = ""
         self._introduction: asyncio.Task[None] | None = None
         self._bolt = BoltSide(name, api.client, api.logger)
@@ -81,11 +88,14 @@ class SlackChannel:
 
     @property
     def traits(self) -> Traits:
-        return Traits(text_limit=convert.TEXT_LIMIT, measure=convert.length, preview_seconds=PREVIEW_SECONDS)
+        pace = STREAM_SECONDS if self._sending.streaming else EDIT_SECONDS
+        return Traits(text_limit=outbound.TEXT_LIMIT, measure=outbound.length, preview_seconds=pace)
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
     def routes(self, gateway: Gateway) -> Iterable[web.RouteDef]:
+        self._gateway = gateway
+
         async def events(request: web.Request) -> web.StreamResponse:
             return await self._take_request(gateway, request)
 
@@ -105,14 +115,48 @@ class SlackChannel:
         if body is None:
             self._log.warning("request_unreadable", bytes=len(raw))
             return web.Response()
-        found = convert.message(body, channel=self._name, bot=self._bot, own_user=self._own_user)
+        found = convert.message(body, channel=self._name, bot=self._bot, own_user=self._own_user, threads=self._threads)
         if isinstance(found, InboundMessage):
-            await gateway.receive(found)  # LedgerError goes up: no 200 for what is not on disk
+            await self._receive(gateway, found)
             return web.Response()
         if found != convert.NOT_A_MESSAGE:
             self._log.debug("event_ignored", reason=found)
             return web.Response()
+        found = convert.command(body, channel=self._name, bot=self._bot)
+        if isinstance(found, InboundMessage):
+            await self._receive(gateway, found)
+            # No words, only: let those who will read the answer see the question.
+            return web.Response() if found.command else web.json_response({"response_type": "in_channel"})
+        if await self._ended(gateway, body):
+            return web.Response()
         return await self._bolt.answer(request, body)
+
+    async def _receive(self, gateway: Gateway, message: InboundMessage) -> None:
+        receipt = await gateway.receive(message)  # LedgerError goes up: no 200 for what is not on disk
+        if receipt.state is MessageState.WAITING and not receipt.duplicate:
+            language = detect(message.text, message.language)
+            self._status.show(message.address, gateway.phrase(self._bot, "chat_writing", language))
+        self._recent[message.conversation] = None
+        self._recent.move_to_end(message.conversation)
+        if len(self._recent) > CONVERSATIONS_KEPT:
+            self._recent.popitem(last=False)
+
+    async def _ended(self, gateway: Gateway, body: JsonObject) -> bool:
+        """Whether the request was one that ends replies: the stop button, or the bot's removal."""
+        if asked := convert.stopped(body, channel=self._name, bot=self._bot):
+            for conversation in asked:
+                if await gateway.stop(conversation):
+                    break
+            return True
+        place = convert.left(body, self._own_user)
+        if place is None:
+            return False
+        gone = [conversation for conversation in self._recent if place in ("", conversation.chat_id)]
+        self._log.warning("left", place=place or "workspace", conversations=len(gone))
+        for conversation in gone:
+            await gateway.leave(conversation)
+            self._recent.pop(conversation, None)
+        return True
 
     def _genuine(self, raw: bytes, headers: Mapping[str, str]) -> bool:
         """v0=HMAC-SHA256(secret, "v0:<timestamp>:<raw body>"), compared in constant time, within five minutes
@@ -130,57 +174,19 @@ class SlackChannel:
     # --- out --------------------------------------------------------------------------------------------------------
 
     async def preview(self, draft: Draft) -> str | None:
-        text = convert.draft_text(draft)
-        shown = draft.reference or None
-        if not text or self._previewed.get(draft.turn_id) == (draft.reference, text):
-            return shown
-        if draft.reference and not self._updates.spare():
-            return shown
-        self._previewed.pop(draft.turn_id, None)  # unknown until Slack confirms
-        if draft.reference:
-            reference = await self._update(draft.reference, text)
-        else:
-            reference = await self._post(draft.address, text)
-        self._remember(draft.turn_id, reference, text)
-        return reference
+        if not draft.reference:
+            self._status.over(draft.address)
+        try:
+            return await self._sending.preview(draft)
+        except DeliveryError as error:
+            if stopped_by_user(error) and self._gateway is not None:  # whether or not the app is told of it by an event
+                await self._gateway.stop(draft.conversation)
+            raise
 
     async def deliver(self, delivery: Delivery) -> str:
-        previewed = self._previewed.pop(delivery.turn_id, None) if delivery.part == 1 else None
         if not delivery.reference:
-            return await self._post(delivery.address, delivery.text)
-        if previewed == (delivery.reference, delivery.text):
-            return delivery.reference  # Slack confirmed this very text already
-        self._updates.take()
-        try:
-            return await self._update(delivery.reference, delivery.text)
-        except CallRefused as refusal:
-            if refusal.code not in _PREVIEW_GONE:
-                raise
-            self._log.info("preview_gone", delivery=delivery.id, reason=refusal.code)
-        return await self._post(delivery.address, delivery.text)
-
-    async def _post(self, address: JsonObject, text: str) -> str:
-        # Not repeatable: Slack keeps client_msg_id to its own apps (github.com/slackapi/java-slack-sdk/issues/852), and
-        # there is no other key that would make a second post the first one.
-        answer, _ = await self._api.call("chat.postMessage", convert.post(address, text), repeatable=False)
-        reference = convert.reference_of(answer)
-        if not reference:
-            raise DeliveryError("chat.postMessage: Slack named no message", unclear=True)
-        return reference
-
-    async def _update(self, reference: str, text: str) -> str:
-        try:
-            answer, _ = await self._api.call("chat.update", convert.update(reference, text), repeatable=True)
-        except DeliveryError as error:
-            if error.retry_after is not None:
-                self._updates.pause(error.retry_after)
-            raise
-        return convert.reference_of(answer) or reference
-
-    def _remember(self, turn_id: int, reference: str, text: str) -> None:
-        self._previewed[turn_id] = (reference, text)
-        if len(self._previewed) > PREVIEWS_KEPT:
-            self._previewed.popitem(last=False)
+            self._status.over(delivery.address)
+        return await self._sending.deliver(delivery)
 
     # --- start, close, check ----------------------------------------------------------------------------------------
 
@@ -195,6 +201,7 @@ class SlackChannel:
             self._introduction.cancel()
             await asyncio.gather(self._introduction, return_exceptions=True)
             self._introduction = None
+        await self._status.close()
         await self._api.close()
 
     async def _introduce(self) -> None:

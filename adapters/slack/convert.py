@@ -1,7 +1,5 @@
-"""Slack's shapes to ours and back: pure, total, and nothing the model writes can mention anybody.
-
-Inbound functions take any JSON value and never raise; what is not for the bot comes back as a reason (a snake_case word
-for the log). Outbound functions build Web API arguments.
+"""Slack's shapes to ours: pure and total, so that no JSON value can raise, and what is not for the bot comes back as a
+reason (a snake_case word for the log).
 """
 
 from __future__ import annotations
@@ -12,17 +10,13 @@ from urllib.parse import parse_qs
 
 import orjson
 
-from core.split import clip
-from core.types import ConversationKey, Draft, InboundMessage, JsonObject
-
-TEXT_LIMIT = (
-    4000  # characters; chat.update answers msg_too_long above it (docs.slack.dev/reference/methods/chat.update)
-)
+from core.types import COMMANDS, ConversationKey, InboundMessage, JsonObject
 
 NOT_A_MESSAGE = "not_a_message"  # the one reason that says: another kind of request, look further
 
-# A person writes these; message_changed, message_deleted, bot_message, channel_join and the rest are noise.
-_PERSONS_SUBTYPES = frozenset({"thread_broadcast", "file_share"})
+# A person writes these; message_deleted, bot_message, channel_join and the rest are noise. message_changed: see _edit.
+_PERSONS_SUBTYPES = frozenset({"thread_broadcast", "file_share", "me_message"})
+_LEFT = frozenset({"channel_left", "group_left", "channel_deleted", "group_deleted"})
 _PLATFORM_USERS = frozenset({"USLACK", "USLACKBOT"})
 _TS = re.compile(r"[0-9]{1,12}\.[0-9]{1,9}")
 _SCHEME = re.compile(r"^(mailto:|tel:|https?://)")
@@ -44,42 +38,110 @@ def envelope(raw: bytes, content_type: str) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def message(body: object, *, channel: str, bot: str, own_user: str = "") -> InboundMessage | str:
+def message(body: object, *, channel: str, bot: str, own_user: str = "", threads: bool = False) -> InboundMessage | str:
     """The message of an `event_callback` envelope, or the reason why it is none for the bot.
 
     `own_user` is the bot's user id, needed where the envelope does not name it. The event id is team:channel:ts:
     a mention arrives as app_mention and, when subscribed, as message.channels too, with different event_ids
-    (docs.slack.dev/reference/events/app_mention).
+    (docs.slack.dev/reference/events/app_mention); an edit adds the time of the edit. `threads`: each message at the top
+    of a direct conversation begins a thread, as in the agent view (docs.slack.dev/ai/migrating-to-agent-messaging).
     """
     outer = _object(body)
     event = _object(outer.get("event"))
     if outer.get("type") != "event_callback" or event.get("type") not in ("message", "app_mention"):
         return NOT_A_MESSAGE
     team, own_user = _installed(outer, own_user)
-    user, place, ts = _string(event, "user"), _string(event, "channel"), _string(event, "ts")
-    reason = _noise(event, user, own_user)
+    place = _string(event, "channel")
+    said, before, version = event, "", ""
+    if event.get("subtype") == "message_changed":
+        said, before, version = _edit(event)
+        if not version:
+            return "no_edit_of_a_person"
+    user, ts, raw = _string(said, "user"), _string(said, "ts"), _string(said, "text")
+    reason = _noise(said, user, own_user)
     if reason:
         return reason
     if not place or not _TS.fullmatch(ts):
         return "no_channel_or_ts"
     direct = event.get("channel_type") == "im" or place.startswith("D")
-    raw = _string(event, "text")
-    if not direct and event["type"] == "message" and not _mentions(raw, own_user):
+    mentioned = event["type"] == "app_mention" or _mentions(raw, own_user) or _mentions(before, own_user)
+    if not direct and not mentioned:
         return "not_mentioned"
-    text = readable(raw, own_user)
-    if not text:
+    text = readable(raw, own_user) or _forwarded(said)
+    if not text and not (mentioned or said.get("files")):
         return "no_text"
     # A thread is named by its root, never by a reply's own ts (docs.slack.dev/reference/methods/chat.postMessage).
-    thread = _string(event, "thread_ts")
-    thread = (thread if _TS.fullmatch(thread) else "") or ("" if direct else ts)
+    thread = _string(said, "thread_ts")
+    thread = (thread if _TS.fullmatch(thread) else "") or ("" if direct and not threads else ts)
+    home = _string(said, "user_team") or _string(said, "team")
+    guest = {"user_team": home} if home and home != team else {}  # of another workspace, in a shared channel
     return InboundMessage(
-        event_id=f"{team}:{place}:{ts}",
+        event_id=f"{team}:{place}:{ts}" + (f":{version}" if version else ""),
         conversation=ConversationKey(channel=channel, bot=bot, chat_id=place, thread_id=thread),
         user_id=user,
         text=text,
-        address={"channel": place, "thread_ts": thread, "team": team, "user": user},
+        address={"channel": place, "thread_ts": thread, "team": team, "user": user} | guest,
         sent_at=float(ts),
+        source_id=f"{place}:{ts}",
+        edited=bool(version),
+        speaker="" if direct else _speaker(said, user),
+        command="" if text or said.get("files") else "help",  # the bot's name and nothing else
+        unreadable=not text and bool(said.get("files")),
     )
+
+
+def command(body: JsonObject, *, channel: str, bot: str) -> InboundMessage | str:
+    """What a slash command asks for, or the reason why it asks nothing (docs.slack.dev/interactivity/
+    implementing-slash-commands).
+
+    Its conversation is the direct one it was typed in; in a channel, where commands know no threads, it is one of its
+    own for each user. It shows no message, so it has no source_id; nothing of it can be edited.
+    """
+    name = _string(body, "command")
+    if not name.startswith("/"):
+        return NOT_A_MESSAGE
+    place, user, trigger = (_string(body, field) for field in ("channel_id", "user_id", "trigger_id"))
+    if not place or not user or not trigger:
+        return "no_channel_or_user"
+    team, text = _string(body, "team_id"), readable(_string(body, "text"))
+    word = text.casefold() or (name[1:].casefold() if name[1:].casefold() in COMMANDS else "help")
+    direct = place.startswith("D")
+    # `otherwise`: where the answer goes when the bot is not in that channel.
+    address = {"channel": place, "thread_ts": "", "team": team, "user": user, "otherwise": user}
+    return InboundMessage(
+        event_id=f"{team}:command:{trigger}",
+        conversation=ConversationKey(channel=channel, bot=bot, chat_id=place, thread_id="" if direct else user),
+        user_id=user,
+        text=text,
+        address=address,
+        speaker="" if direct else _name(_string(body, "user_name"), user),
+        command=word if word in COMMANDS else "",
+    )
+
+
+def stopped(body: JsonObject, *, channel: str, bot: str) -> list[ConversationKey]:
+    """The conversations, likeliest first, whose reply a person ended with Slack's stop button
+    (docs.slack.dev/reference/events/agent_session_stopped)."""
+    event = _object(body.get("event"))
+    place, thread = _string(event, "channel"), _string(event, "thread_ts")
+    if event.get("type") != "agent_session_stopped" or not place:
+        return []
+    # A direct message outside threads: Slack names a thread all the same, we do not.
+    threads = dict.fromkeys((thread, "") if place.startswith("D") else (thread,))
+    return [ConversationKey(channel=channel, bot=bot, chat_id=place, thread_id=thread) for thread in threads]
+
+
+def left(body: JsonObject, own_user: str) -> str | None:
+    """The channel that the bot is no longer in; "" when it was removed from the workspace; None for anything else."""
+    event = _object(body.get("event"))
+    kind = event.get("type")
+    if kind == "app_uninstalled" or (kind == "tokens_revoked" and _object(event.get("tokens")).get("bot")):
+        return ""
+    own = _installed(_object(body), own_user)[1]
+    gone = kind == "member_left_channel" and bool(own) and event.get("user") == own
+    if gone or (isinstance(kind, str) and kind in _LEFT):
+        return _string(event, "channel") or None
+    return None
 
 
 def readable(text: str, own_user: str = "") -> str:
@@ -93,48 +155,6 @@ def readable(text: str, own_user: str = "") -> str:
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").strip()
 
 
-def escape(text: str) -> str:
-    """Text that Slack shows as written: with & < > escaped, neither `<!channel>` nor `<@U...>` can ping
-    (docs.slack.dev/messaging/formatting-message-text#escaping)."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def length(text: str) -> int:
-    """Characters of the text as it travels, that is escaped."""
-    return len(text) + 4 * text.count("&") + 3 * (text.count("<") + text.count(">"))
-
-
-def post(address: JsonObject, text: str) -> dict[str, object]:
-    """Arguments of chat.postMessage."""
-    arguments = {"channel": _string(address, "channel"), **_shown(text), "unfurl_links": False, "unfurl_media": False}
-    thread = _string(address, "thread_ts")
-    return arguments | {"thread_ts": thread} if thread else arguments
-
-
-def update(reference: str, text: str) -> dict[str, object]:
-    """Arguments of chat.update."""
-    channel, _, ts = reference.partition(":")
-    return {"channel": channel, "ts": ts, **_shown(text)}
-
-
-def reference_of(answer: JsonObject) -> str:
-    """The reference "<channel>:<ts>" of a message that Slack just made or changed; "" when it does not say."""
-    channel, ts = _string(answer, "channel"), _string(answer, "ts")
-    return f"{channel}:{ts}" if channel and ts else ""
-
-
-def draft_text(draft: Draft) -> str:
-    """What a preview shows of the growing reply; "" when there is nothing to see (Slack answers no_text)."""
-    text = clip(draft.text, TEXT_LIMIT, length)
-    return text if text.strip() else ""
-
-
-def _shown(text: str) -> dict[str, object]:
-    # Said on every call: chat.update falls back to parse=client where chat.postMessage means none. chat.update lists
-    # no `mrkdwn`: should it ignore that, asterisks may turn bold there, but escaping alone already rules out a ping.
-    return {"text": escape(text), "parse": "none", "link_names": False, "mrkdwn": False}
-
-
 def _noise(event: dict[str, Any], user: str, own_user: str) -> str:
     if event.get("bot_id") or (own_user and user == own_user):
         return "from_a_bot"
@@ -143,6 +163,33 @@ def _noise(event: dict[str, Any], user: str, own_user: str) -> str:
     if not user or user in _PLATFORM_USERS:
         return "not_a_person"
     return ""
+
+
+def _edit(event: dict[str, Any]) -> tuple[dict[str, Any], str, str]:
+    """The new message, the text it had and the time of the edit; "" for the time when nobody edited: a link's preview,
+    a reaction's or reply's count and the end of a stream are message_changed, too."""
+    after, before = _object(event.get("message")), _object(event.get("previous_message"))
+    edit = _object(after.get("edited"))
+    if edit.get("user") != after.get("user") or after.get("text") == before.get("text"):
+        return after, "", ""
+    return after, _string(before, "text"), _string(edit, "ts")
+
+
+def _forwarded(said: dict[str, Any]) -> str:
+    """The words of messages that a person shared without any of their own."""
+    attachments = said.get("attachments")
+    shared = [_object(one) for one in attachments] if isinstance(attachments, list) else []
+    return "\n".join(filter(None, (readable(_string(one, "text")) for one in shared if one.get("is_share") is True)))
+
+
+def _speaker(said: dict[str, Any], user: str) -> str:
+    profile = _object(said.get("user_profile"))
+    return _name(next(filter(None, (_string(profile, key) for key in ("display_name", "real_name", "name"))), ""), user)
+
+
+def _name(name: str, user: str) -> str:
+    """One line that a model can read; a bare id would tell it nothing."""
+    return " ".join(name.split())[:80] or f"User {user[-4:]}"
 
 
 def _installed(outer: dict[str, Any], own_user: str) -> tuple[str, str]:

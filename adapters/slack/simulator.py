@@ -21,7 +21,8 @@ import aiohttp
 import orjson
 from aiohttp import web
 
-from adapters.slack.simulator_api import Call, Fault, Shown, Workspace
+from adapters.slack.simulator_api import Shown, Workspace
+from adapters.slack.simulator_faults import Call, Fault
 
 __all__ = ["Call", "Event", "Fault", "Shown", "SlackSimulator", "Workspace"]
 
@@ -74,12 +75,20 @@ class SlackSimulator:
         acknowledge_seconds: float = 3.0,
         limits: Mapping[str, int] | None = None,
         scopes: str = SCOPES,
+        stream_seconds: float = 300.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.events_url = events_url
         self.base_url = ""  # of the Web API, once started
         self.workspace = Workspace(
-            token=token, team=team, bot_user=bot_user, bot_id=bot_id, clock=clock, limits=limits or {}, scopes=scopes
+            token=token,
+            team=team,
+            bot_user=bot_user,
+            bot_id=bot_id,
+            clock=clock,
+            limits=limits or {},
+            scopes=scopes,
+            stream_seconds=stream_seconds,
         )
         self.events: deque[Event] = deque(maxlen=2_000)
         self._secret = signing_secret.encode()
@@ -154,8 +163,25 @@ class SlackSimulator:
 
     async def slash_command(self, channel: str, command: str, text: str = "", user: str = "U0000000001") -> int:
         """A slash command; returns the HTTP status."""
-        fields = {"command": command, "text": text, "channel_id": channel, "user_id": user, "trigger_id": "1.2.3"}
-        return (await self.post(urlencode(fields | {"team_id": self.workspace.team}).encode(), FORM))[0]
+        self._number += 1
+        fields = {"command": command, "text": text, "channel_id": channel, "user_id": user, "user_name": "customer"}
+        fields |= {"trigger_id": f"1.2.{self._number}", "team_id": self.workspace.team}
+        return (await self.post(urlencode(fields).encode(), FORM))[0]
+
+    async def user_edits(self, shown: Shown, text: str) -> Event:
+        """A person changes what they wrote: message_changed with both versions."""
+        before, shown.text = self._message(shown), text
+        edited = {"edited": {"user": shown.user, "ts": self.workspace.stamp()}}
+        kind = {"type": "message", "subtype": "message_changed", "channel": shown.channel, "hidden": True}
+        kind |= {"channel_type": "im"} if shown.channel.startswith("D") else {"channel_type": "channel"}
+        versions = {"message": self._message(shown) | edited, "previous_message": before}
+        return await self.push(kind | versions | {"ts": self.workspace.stamp()})
+
+    async def press_stop(self, channel: str, thread_ts: str, user: str = "U0000000001") -> Event:
+        """The stop button of the agent view: streams in that thread end, and the app is told."""
+        ended = self.workspace.streams.stop(channel, thread_ts)
+        event = {"type": "agent_session_stopped", "channel": channel, "thread_ts": thread_ts, "user": user}
+        return await self.push(event | {"streaming_message_ts": ended, "event_ts": self.workspace.stamp()})
 
     # --- how it reaches the app -------------------------------------------------------------------------------------
 

@@ -15,6 +15,9 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from adapters.slack.simulator_faults import Call, Fault
+from adapters.slack.simulator_streams import STREAM_METHODS, LiveStreams, as_read
+
 MESSAGES_KEPT = 5_000  # in all channels together
 CALLS_KEPT = 2_000
 
@@ -38,28 +41,6 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """What goes wrong with one call. A fault with no field set is no fault, to let a call pass in a row of faults."""
-
-    error: str = ""  # {"ok": false, "error": ...}
-    status: int = 200
-    retry_after: int | None = None  # seconds
-    body: bytes | None = None  # sent instead of Slack's answer: as JSON with status 200, else as a gateway's HTML
-    delay: float = 0.0  # seconds before anything happens
-    drop: bool = False  # carry it out, then close the connection without an answer
-    reset: bool = False  # close the connection without carrying it out
-    hold: asyncio.Event | None = None  # carry it out, then answer when this is set
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request to the Web API."""
-
-    method: str
-    arguments: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
 class _Watch:
     condition: Callable[[list[Shown]], bool]
     met: asyncio.Future[None]
@@ -78,6 +59,7 @@ class Workspace:
         clock: Callable[[], float],
         limits: Mapping[str, int],
         scopes: str,
+        stream_seconds: float = 300.0,
     ) -> None:
         self.team = team
         self.bot_user = bot_user
@@ -87,6 +69,8 @@ class Workspace:
         self.strangers: set[str] = set()  # channels without the bot
         self.counts: Counter[str] = Counter()  # calls by method
         self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
+        self.statuses: dict[tuple[str, str], str] = {}  # the status line by channel and thread, while it is shown
+        self.streams = LiveStreams(clock, stream_seconds)
         self._token = token
         self._clock = clock
         self._limits = limits  # calls a minute by method; a method that is not named has none
@@ -124,7 +108,7 @@ class Workspace:
 
     def write(self, channel: str, user: str, text: str, thread_ts: str = "") -> Shown:
         """A person's message appears; `text` is as Slack stores it, with & < > escaped and <@U...> for a mention."""
-        return self._show(Shown(channel, self._next_ts(), text, thread_ts, user))
+        return self._show(Shown(channel, self.stamp(), text, thread_ts, user))
 
     def fail(self, method: str, fault: Fault, times: int = 1) -> None:
         """The next `times` calls of a method go wrong."""
@@ -182,22 +166,64 @@ class Workspace:
         if method == "auth.test":
             who = {"team": "Workspace", "user": "bot", "team_id": self.team, "url": "https://workspace.slack.com/"}
             return {"ok": True, **who, "user_id": self.bot_user, "bot_id": self.bot_id}
+        if method == "assistant.threads.setStatus":
+            return self._status(arguments)
+        if method in STREAM_METHODS:
+            return self._streamed(method, arguments)
         if method not in ("chat.postMessage", "chat.update", "chat.delete"):
             return {"ok": False, "error": "unknown_method", "req_method": method}
-        channel = str(arguments.get("channel", ""))
+        channel = self._place(str(arguments.get("channel", "")))
         error = self._channel_error(channel) or ("" if method == "chat.delete" else _text_error(method, arguments))
         if error:
             return {"ok": False, "error": error}
         if method == "chat.postMessage":
             thread = str(arguments.get("thread_ts") or "")
-            return self._written(Shown(channel, self._next_ts(), "", thread, self.bot_user, bot=True), arguments)
+            return self._written(Shown(channel, self.stamp(), "", thread, self.bot_user, bot=True), arguments)
         shown = self._channels[channel].get(str(arguments.get("ts", "")))
         if shown is None or not shown.bot:
             return {"ok": False, "error": "message_not_found" if shown is None else f"cant_{method[5:]}_message"}
+        if self.streams.live(channel, shown.ts):
+            return {"ok": False, "error": "streaming_state_conflict"}
         if method == "chat.update":
             return self._written(shown, arguments)
         del self._channels[channel][shown.ts]
         return {"ok": True, "channel": channel, "ts": shown.ts}
+
+    def _streamed(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        channel, ts = str(arguments.get("channel", "")), str(arguments.get("ts", ""))
+        error = self._channel_error(channel) or self.streams.refusal(method, arguments)
+        if error:
+            return {"ok": False, "error": error}
+        if method == "chat.startStream":
+            thread = str(arguments["thread_ts"])
+            shown = Shown(channel, self.stamp(), "", thread, self.bot_user, bot=True)
+            self.streams.begin(channel, shown.ts, thread)
+        elif ts not in self._channels[channel]:
+            return {"ok": False, "error": "message_not_found"}
+        else:
+            shown = self._channels[channel][ts]
+        raw = self.streams.add(channel, shown.ts, str(arguments.get("markdown_text") or ""))
+        if method == "chat.stopStream":
+            self.streams.end(channel, ts)
+        return self._written(shown, {"markdown_text": raw})
+
+    def _status(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        place, thread = str(arguments.get("channel_id", "")), str(arguments.get("thread_ts", ""))
+        error = self._channel_error(place) or ("" if thread else "invalid_arguments")
+        if error:
+            return {"ok": False, "error": error}
+        self.statuses.pop((place, thread), None)
+        if arguments.get("status") and len(self.statuses) < MESSAGES_KEPT:
+            self.statuses[place, thread] = str(arguments["status"])
+        return {"ok": True}
+
+    def _place(self, channel: str) -> str:
+        """A person's id stands for the direct conversation with them."""
+        if not channel.startswith("U"):
+            return channel
+        direct = f"D{channel[1:]}"
+        self._channels.setdefault(direct, {})
+        return direct
 
     def _channel_error(self, channel: str) -> str:
         if channel not in self._channels:
@@ -210,7 +236,7 @@ class Workspace:
         raw = str(arguments.get("markdown_text") or arguments.get("text") or "")
         warning = {"warning": "message_truncated"} if len(raw) > 40_000 else {}
         raw = raw[:40_000]
-        shown.text = raw.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+        shown.text = as_read(raw, markdown=bool(arguments.get("markdown_text")))
         shown.pings += len(_PING.findall(raw))
         if arguments.get("parse") == "full" or _true(arguments.get("link_names")):
             shown.pings += len(_LOOSE_PING.findall(raw))
@@ -222,6 +248,8 @@ class Workspace:
 
     def _show(self, shown: Shown) -> Shown:
         messages = self._channels.setdefault(shown.channel, {})
+        if shown.bot:
+            self.statuses.pop((shown.channel, shown.thread_ts), None)
         if shown.ts not in messages:
             messages[shown.ts] = shown
             self._oldest.append((shown.channel, shown.ts))
@@ -238,8 +266,8 @@ class Workspace:
         if not messages:
             self._channels.pop(channel, None)
 
-    def _next_ts(self) -> str:
-        """Seconds.microseconds, unique and growing."""
+    def stamp(self) -> str:
+        """A new ts: seconds.microseconds, unique and growing."""
         self._last_ts = max(self._last_ts + 1, int(self._clock() * 1e6))
         return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06d}"
 

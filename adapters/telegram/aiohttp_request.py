@@ -77,21 +77,26 @@ class AiohttpRequest(BaseRequest):
         url: str,
         method: str,
         request_data: RequestData | None = None,
+        read_timeout: object = None,
         *_: object,
         **_timeouts: object,
     ) -> tuple[int, bytes]:
-        """One call. The time-outs are those of the constructor, not PTB's four. Raises NotDone when nothing can have
+        """One call. The time-outs are those of the constructor, not PTB's four; `read_timeout`, where it is a float, is
+        the longest that the whole call may take. Raises NotDone when nothing can have
         happened, TimedOut or NetworkError when something may have."""
         body = orjson.dumps(request_data.parameters) if request_data else b"{}"
         pool = self._pool()
+        timeout = self._timeout
+        if isinstance(read_timeout, float):
+            timeout = aiohttp.ClientTimeout(total=read_timeout, connect=self._timeout.connect)
         # `from None` throughout: aiohttp's errors name the URL.
         try:
-            async with pool.request(method, url, data=body, timeout=self._timeout, allow_redirects=False) as response:
+            async with pool.request(method, url, data=body, timeout=timeout, allow_redirects=False) as response:
                 status, answer = response.status, await response.read()
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise NotDone(f"no connection to the Bot API ({type(error).__name__})") from None
         except TimeoutError:
-            raise TimedOut(f"no answer from the Bot API in {self._timeout.total:g} s") from None
+            raise TimedOut(f"no answer from the Bot API in {timeout.total:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             raise NetworkError(f"connection to the Bot API broke ({type(error).__name__})") from None
         if status == 429:

@@ -6,42 +6,64 @@ No error, log line or finding holds the token, which is part of every address of
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import orjson
 import structlog
 from aiohttp import web
 
-from adapters.telegram.bot_api import BotApi, MessageGone, Place, Shown
-from adapters.telegram.convert import GROUPS, TEXT_LIMIT, Identity, Skipped, convert, utf16_length
+from adapters.markdown import telegram
+from adapters.markdown.parse import parse
+from adapters.markdown.split import split
+from adapters.telegram.addressed import Identity
+from adapters.telegram.bot_api import BotApi, ChatGone, Entity, MessageGone, Place, Refused, Shown
+from adapters.telegram.convert import GROUPS, TEXT_LIMIT, Left, Skipped, Stopped, album_of, convert, utf16_length
+from adapters.telegram.late import PATIENCE, LateFirsts
 from adapters.telegram.pace import Pace
+from adapters.telegram.recent import Bounded, Recent
+from adapters.telegram.registration import Hook, derived_secret, findings, register
 from adapters.telegram.settings import Settings
+from adapters.telegram.typing_sign import TypingSign
 from core.channel import Finding, Gateway, Traits
-from core.errors import DeliveryError
+from core.errors import DeliveryError, LedgerError
 from core.split import clip
-from core.types import Delivery, Draft, JsonObject
+from core.types import ConversationKey, Delivery, Draft, InboundMessage, JsonObject, MessageState
 
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105  # core.telegram.org/bots/api#setwebhook
-_PREVIEW_SECONDS = 1.1  # one message a second in one chat: core.telegram.org/bots/faq#my-bot-is-hitting-limits
-_GROUP_SECONDS = 3.1  # twenty a minute in one group: the same page
+_PREVIEW_SECONDS = 1.1  # the budget of one chat is one message a second, see pace.py
 _SHOWN_TURNS = 10_000
 _CONNECTIONS = 100  # of ours to the Bot API
-_LONGEST_PAUSE_SECONDS = 60.0
+_SHORT_WAIT_SECONDS = 1.5  # of a final text, waited for on the spot
 
 
 def build(name: str, settings: Settings, *, public_url: str) -> TelegramChannel:
     """The channel of one bot account; connects to nothing yet."""
-    return TelegramChannel(name, settings, public_url=public_url)
+    return TelegramChannel(name, settings, public_url=public_url, render=rendered, split=parts_of)
+
+
+def rendered(text: str) -> tuple[str, Sequence[Entity]]:
+    """The model's Markdown as Telegram's own: text and entities."""
+    return telegram.render(parse(text))
+
+
+def parts_of(text: str) -> list[str]:
+    """Markdown in parts each of which fits one message when it is rendered."""
+    return split(text, TEXT_LIMIT, telegram.rendered_length)
+
+
+def as_it_is(text: str) -> tuple[str, Sequence[Entity]]:
+    """Text without markup."""
+    return text, ()
 
 
 class TelegramChannel:
-    """One bot account. `clock` in seconds, never going back; `pause` waits between two tries to register."""
+    """One bot account. `clock` in seconds, never going back; `pause` waits for so many seconds; `render` writes the
+    model's Markdown as text and entities, and `split` cuts it so that each part's rendering fits."""
 
     def __init__(
         self,
@@ -51,39 +73,49 @@ class TelegramChannel:
         public_url: str,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        render: Callable[[str], tuple[str, Sequence[Entity]]] = as_it_is,
+        split: Callable[[str], list[str]] | None = None,
     ) -> None:
         token = settings.token.get_secret_value() if settings.token else ""
         # PTB's debug lines show the token's address and every text.
         logging.getLogger("telegram").setLevel(logging.INFO)
         self.name = name
-        self.traits = Traits(text_limit=TEXT_LIMIT, measure=utf16_length, preview_seconds=_PREVIEW_SECONDS)
+        self.traits = Traits(TEXT_LIMIT, measure=utf16_length, split=split, preview_seconds=_PREVIEW_SECONDS)
+        self._render = render
         self._log = structlog.get_logger().bind(channel=name)
         self._bot = settings.bot
         self._connect = partial(
             BotApi, token, settings.api_base_url, seconds=settings.timeout_seconds, connections=_CONNECTIONS
         )
         self._api = self._connect()
-        self._secret = settings.secret.get_secret_value() if settings.secret else derived_secret(token)
-        self._webhook_url = f"{public_url}/{name}" if public_url else ""
-        self._webhook_connections = settings.max_connections
+        secret = settings.secret.get_secret_value() if settings.secret else derived_secret(token)
+        self._hook = Hook(f"{public_url}/{name}" if public_url else "", secret, settings.max_connections)
         number = token.partition(":")[0]
         self._me = Identity(int(number) if number.isdecimal() else 0)
-        self._pace = Pace(clock)
+        self._pace = Pace(clock, per_second=settings.messages_per_second)
         self._pause = pause
-        self._shown: OrderedDict[int, tuple[str, str]] = OrderedDict()  # turn -> reference and text as shown now
+        self._shown: Bounded[int, tuple[str, str]] = Bounded(_SHOWN_TURNS)  # turn -> reference and text as shown now
+        self._recent = Recent()
+        self._typing = TypingSign(self._sign, self._pace.spare, clock=clock, pause=pause, log=self._log)
+        self._late = LateFirsts(self._take_back, seconds=settings.timeout_seconds)
+        self._gateway: Gateway | None = None
         self._registration: asyncio.Task[None] | None = None
 
     def routes(self, gateway: Gateway) -> Iterable[web.RouteDef]:
+        self._gateway = gateway
         return [web.post(f"/{self.name}", partial(self._receive, gateway))]
 
     async def start(self) -> None:
         """Learn the bot's name and register the webhook, in the background and until it works."""
-        self._registration = asyncio.create_task(self._register(), name=f"{self.name} registration")
+        registration = register(self._api, self._hook, self._learn, self._pause, self._log)
+        self._registration = asyncio.create_task(registration, name=f"{self.name} registration")
 
     async def close(self) -> None:
         if self._registration is not None:
             self._registration.cancel()
             await asyncio.gather(self._registration, return_exceptions=True)
+        await self._typing.close()
+        await self._late.close()
         await self._api.close()
 
     async def preview(self, draft: Draft) -> str | None:
@@ -91,125 +123,138 @@ class TelegramChannel:
         # Telegram strips too, and refuses an edit that changes nothing.
         text = clip(draft.text.strip(), TEXT_LIMIT, utf16_length)
         current = (draft.reference, text)
-        if not text or self._shown.get(draft.turn_id) == current or self._pace.held(place.chat_id):
+        if not text or self._shown.get(draft.turn_id) == current:
             return draft.reference or None
-        if grouped:
-            self._pace.hold(place.chat_id, _GROUP_SECONDS)
-        self._shown.pop(draft.turn_id, None)  # unknown while it is under way
-        try:
-            shown = await self._put(draft.reference, place, text)
-        except DeliveryError as error:
-            self._pace.hold(place.chat_id, error.retry_after or 0.0)
-            raise
-        self._remember(draft.turn_id, shown, text)
+        if not self._pace.growing(place.chat_id, grouped=grouped, first=not draft.reference):
+            return draft.reference or None
+        self._typing.end(draft.conversation)
+        self._shown.pop(draft.turn_id)  # unknown while it is under way
+        put = self._put(draft.conversation, draft.reference, place, text, patient=True)
+        shown = await (put if draft.reference else self._late.send(draft.turn_id, put))
+        if shown is not None:
+            self._shown.put(draft.turn_id, (shown, text))
         return shown
 
     async def deliver(self, delivery: Delivery) -> str:
         place, grouped = _place(delivery.address)
         if delivery.part > 1:
-            place = Place(place.chat_id, place.thread_id)
-        shown = self._shown.pop(delivery.turn_id, None)
-        if delivery.reference and shown == (delivery.reference, delivery.text.strip()):
+            place = replace(place, reply_to=0)
+        if delivery.reference and self._shown.get(delivery.turn_id) == (delivery.reference, delivery.text.strip()):
+            self._shown.pop(delivery.turn_id)
             return delivery.reference
-        if grouped:
-            self._pace.hold(place.chat_id, _GROUP_SECONDS)
+        await self._turn_to_send(place.chat_id, grouped)
+        self._typing.end(delivery.conversation)
+        self._shown.pop(delivery.turn_id)
+        reference = delivery.reference or (await self._late.reference(delivery.turn_id) if delivery.part == 1 else "")
         try:
-            return await self._put(delivery.reference, place, delivery.text)
+            return await self._put(delivery.conversation, reference, place, delivery.text)
         except MessageGone:
             self._log.info("telegram_preview_gone", delivery=delivery.id, turn=delivery.turn_id)
-            return await self._put("", place, delivery.text)
-        except DeliveryError as error:
-            self._pace.hold(place.chat_id, error.retry_after or 0.0)
-            raise
+            return await self._put(delivery.conversation, "", place, delivery.text)
 
     async def check(self) -> list[Finding]:
         api = self._connect()  # of its own, since check may run without start and close
         try:
-            return await self._findings(api)
+            return await findings(self.name, api, self._hook.url)
         finally:
             await api.close()
 
     async def _receive(self, gateway: Gateway, request: web.Request) -> web.Response:
         given = request.headers.get(SECRET_HEADER, "")
-        if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._secret.encode()):
+        if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self._hook.secret.encode()):
             self._log.warning("telegram_secret_wrong", given=bool(given))
             return web.Response(status=401)
-        # Whatever is not taken gets 200 too: Telegram would repeat it for a day and hold up its chat meanwhile.
+        # What is not understood gets 200 too: Telegram would repeat it for a day and hold up its chat meanwhile. No
+        # update of Telegram's is as large as the body limit, which answers 413.
         try:
             update = orjson.loads(await request.read())
-        except web.HTTPRequestEntityTooLarge:
-            self._log.warning("telegram_update_skipped", reason="too_large")
-            return web.Response()
         except orjson.JSONDecodeError:
             self._log.warning("telegram_update_skipped", reason="not_json")
             return web.Response()
-        message = convert(update, channel=self.name, bot=self._bot, me=self._me)
-        if isinstance(message, Skipped):
-            self._log.info("telegram_update_skipped", reason=message.reason)
-            return web.Response()
-        await gateway.receive(message)
+        command = gateway.bot(self._bot).command
+        told = convert(
+            update, channel=self.name, bot=self._bot, me=self._me, command=command, newest=self._recent.newest
+        )
+        match told:
+            case Skipped():
+                self._log.info("telegram_update_skipped", reason=told.reason)
+            case Left():
+                self._log.info("telegram_chat_left", conversation=str(told.conversation))
+                await self._leave(told.conversation)
+            case Stopped():
+                self._typing.end(told.conversation)
+                stopped = await gateway.stop(told.conversation)
+                self._log.info("telegram_stop_pressed", conversation=str(told.conversation), stopped=stopped)
+            case InboundMessage() if self._recent.part_of_album(album_of(update), told):
+                self._log.info("telegram_update_skipped", reason="album_with_words")
+            case InboundMessage():
+                self._recent.seen(told.conversation)
+                receipt = await gateway.receive(told)
+                if receipt.state is MessageState.WAITING and not receipt.duplicate:
+                    self._typing.begin(told.conversation, _place(told.address)[0])
         return web.Response()
 
-    async def _put(self, reference: str, place: Place, text: str) -> str:
-        """The text in the message that `reference` names, or in a new one."""
+    def _learn(self, me: Identity) -> None:
+        self._me = me
+
+    async def _leave(self, conversation: ConversationKey) -> None:
+        """Nothing more is written or sent there, its topics included. Raises LedgerError."""
+        for one in self._recent.leave(conversation):
+            self._typing.end(one)
+            if self._gateway is not None:
+                await self._gateway.leave(one)
+
+    async def _sign(self, place: Place) -> None:
+        """The typing sign, once. Raises DeliveryError."""
+        try:
+            await self._api.typing(place)
+        except Refused as error:
+            self._pace.refused(place.chat_id, error.retry_after or 0.0)
+            raise
+
+    async def _turn_to_send(self, chat_id: int, grouped: bool) -> None:
+        """Wait briefly for the budget. Raises DeliveryError when it takes longer: the outbox holds what waits."""
+        while wait := self._pace.final(chat_id, grouped=grouped):
+            if wait > _SHORT_WAIT_SECONDS:
+                raise DeliveryError("waits for the flood limit", retryable=True, retry_after=wait)
+            await self._pause(wait)
+
+    def _written(self, text: str) -> tuple[str, Sequence[Entity]]:
+        said, entities = self._render(text)
+        # Marks alone say nothing when rendered, and a table grows.
+        return (said, entities) if said.strip() and utf16_length(said) <= TEXT_LIMIT else (text, ())
+
+    async def _take_back(self, reference: str) -> None:
         shown = _message_of(reference)
-        placed = await (self._api.edit(shown, text) if shown else self._api.send(place, text))
-        return f"{placed.chat_id}:{placed.message_id}"
+        try:
+            if shown is not None:
+                await self._api.delete(shown)
+        except DeliveryError as error:
+            self._log.info("telegram_late_text_stays", reason=error.reason)
 
-    def _remember(self, turn_id: int, reference: str, text: str) -> None:
-        self._shown[turn_id] = (reference, text)
-        if len(self._shown) > _SHOWN_TURNS:
-            self._shown.popitem(last=False)
-
-    async def _register(self) -> None:
-        pause = 1.0
-        while True:
-            try:
-                self._me = await self._api.me()
-                if self._webhook_url:
-                    await self._api.set_webhook(self._webhook_url, self._secret, connections=self._webhook_connections)
-            except DeliveryError as error:
-                if not error.retryable:
-                    self._log.error("telegram_registration_refused", reason=error.reason, webhook=self._webhook_url)
-                    return
-                seconds = max(pause, error.retry_after or 0.0)
-                self._log.warning("telegram_registration_failed", reason=error.reason, again_in_seconds=seconds)
-                await self._pause(seconds)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+    async def _put(
+        self, conversation: ConversationKey, reference: str, place: Place, text: str, *, patient: bool = False
+    ) -> str:
+        """The text in the message that `reference` names, or in a new one; `patient`: see late.py."""
+        shown = _message_of(reference)
+        try:
+            if shown is None:
+                placed = await self._api.send(place, *self._written(text), patience=PATIENCE if patient else 1.0)
             else:
-                self._log.info("telegram_registered", username=self._me.username, webhook=self._webhook_url)
-                return
-
-    async def _findings(self, api: BotApi) -> list[Finding]:
-        subject = f"{self.name}: token"
-        try:
-            me = await api.me()
-        except DeliveryError as error:
-            remedy = "check the token, api_base_url, and that this machine reaches it"
-            return [Finding(subject, False, error.reason, remedy)]
-        found = [Finding(subject, True, f"@{me.username}, id {me.id}")]
-        subject = f"{self.name}: webhook"
-        try:
-            webhook = await api.webhook()
-        except DeliveryError as error:
-            return [*found, Finding(subject, False, error.reason, "try again")]
-        if not self._webhook_url:
-            remedy = "set server.public_url to the https address under which Telegram reaches this server"
-            return [*found, Finding(subject, False, "Telegram does not know where to send messages", remedy)]
-        if webhook.url != self._webhook_url:
-            detail = "registered elsewhere" if webhook.url else "not registered"
-            remedy = f"start Frontdesk: it registers {self._webhook_url}"
-            return [*found, Finding(subject, False, detail, remedy)]
-        if webhook.pending and webhook.last_error:
-            detail = f"{webhook.pending} updates wait; Telegram says: {webhook.last_error}"
-            remedy = f"make {self._webhook_url} reachable from the internet (ports 443, 80, 88, 8443)"
-            return [*found, Finding(subject, False, detail, remedy)]
-        return [*found, Finding(subject, True, f"{webhook.url}, {webhook.pending} updates wait")]
-
-
-def derived_secret(token: str) -> str:
-    """The webhook's secret where none is set: the same after a restart, and it tells nothing of the token."""
-    return hmac.new(token.encode(), b"frontdesk telegram webhook", hashlib.sha256).hexdigest()
+                placed = await self._api.edit(shown, *self._written(text), business=place.business)
+        except ChatGone as error:
+            self._log.info("telegram_chat_gone", conversation=str(conversation), reason=error.reason)
+            try:
+                await self._leave(conversation)
+            except LedgerError as refused:
+                self._log.error("telegram_leave_not_recorded", reason=str(refused))
+            raise
+        except Refused as error:
+            self._pace.refused(place.chat_id, error.retry_after or 0.0)
+            raise
+        if shown is None:
+            self._recent.said(conversation, placed.message_id)
+        return f"{placed.chat_id}:{placed.message_id}"
 
 
 def _place(address: JsonObject) -> tuple[Place, bool]:
@@ -219,7 +264,8 @@ def _place(address: JsonObject) -> tuple[Place, bool]:
         raise DeliveryError("the address has no chat_id")
     grouped = address.get("chat_type") in GROUPS
     reply_to = message_id if grouped and isinstance(message_id, int) else 0
-    return Place(chat_id, thread_id if isinstance(thread_id, int) else 0, reply_to), grouped
+    business = str(address.get("business_connection_id", ""))
+    return Place(chat_id, thread_id if isinstance(thread_id, int) else 0, reply_to, business), grouped
 
 
 def _message_of(reference: str) -> Shown | None:

@@ -1,30 +1,35 @@
-"""A Telegram update to a message of the house: pure, and total on any JSON; what is not for us gets a reason instead.
+"""A Telegram update to what it means to the house: pure, and total on any JSON; what is not for us gets a reason.
 
 It walks the JSON itself, because PTB's Update.de_json costs 0.25 ms and raises on updates that lack a field.
-Fields: core.telegram.org/bots/api#update and #message. Entity offsets are UTF-16 units: core.telegram.org/api/entities.
+Fields: core.telegram.org/bots/api#update and #message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+from adapters.telegram.addressed import Identity, addressed, without_address
+from adapters.telegram.fields import Json, name_of, number_of, object_of, text_of
+from adapters.telegram.quoted import forwarded, reference
 from core.types import ConversationKey, InboundMessage
-
-Json = Mapping[str, Any]
 
 TEXT_LIMIT = 4096  # core.telegram.org/bots/api#sendmessage
 GROUPS = frozenset({"group", "supergroup"})
-_ENTITIES_READ = 100  # Telegram keeps about as many
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """The bot itself; `username` without the @, "" until Telegram has told it."""
-
-    id: int
-    username: str = ""
+# What a person may send without words; other messages without words are the service messages of a chat.
+WORDLESS = frozenset(
+    (
+        *("photo", "voice", "video", "video_note", "audio", "document", "sticker", "animation", "location", "contact"),
+        *("venue", "dice", "poll", "story", "game", "paid_media", "checklist", "live_photo"),
+    )
+)
+# The kind of update, and whether it is an edit. A business message is a customer's to the bot's owner.
+_MESSAGES = {
+    "message": False,
+    "edited_message": True,
+    "business_message": False,
+    "edited_business_message": True,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,50 +39,72 @@ class Skipped:
     reason: str
 
 
-def convert(update: object, *, channel: str, bot: str, me: Identity) -> InboundMessage | Skipped:
-    """One update as Telegram posts it, parsed from JSON. Private chats are for us, groups when we are addressed."""
-    payload = _object(update)
-    update_id = _number(payload.get("update_id"))
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The user blocked the bot, or the bot is no longer in the group."""
+
+    conversation: ConversationKey  # the chat's; its topics are gone as well
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The user pressed the stop button of a reply."""
+
+    conversation: ConversationKey
+
+
+def no_command(_: str) -> str:
+    """For who knows no commands."""
+    return ""
+
+
+def unknown_newest(_conversation: ConversationKey, _source_id: str) -> int:
+    """For who does not know what the bot said last."""
+    return 0
+
+
+def convert(
+    update: object,
+    *,
+    channel: str,
+    bot: str,
+    me: Identity,
+    command: Callable[[str], str] = no_command,
+    newest: Callable[[ConversationKey, str], int] = unknown_newest,
+) -> InboundMessage | Left | Stopped | Skipped:
+    """One update as Telegram posts it, parsed from JSON. Private chats are for us, groups when we are addressed.
+
+    `command` tells which command of the bot a text is, "" for none; `newest` which message of ours was the newest in a
+    conversation when a message (by its source_id) was written, 0 when unknown.
+    """
+    payload = object_of(update)
+    update_id = number_of(payload.get("update_id"))
     if update_id is None:
         return Skipped("not_an_update")
-    if not isinstance(payload.get("message"), dict):
-        return Skipped(_kind(payload))
-    message = _object(payload["message"])
-    chat, sender = _object(message.get("chat")), _object(message.get("from"))
-    chat_id, user_id, message_id = (
-        _number(chat.get("id")),
-        _number(sender.get("id")),
-        _number(message.get("message_id")),
-    )
-    if chat_id is None or user_id is None or message_id is None:
-        return Skipped("incomplete_message")
-    if sender.get("is_bot") is True or message.get("is_automatic_forward") is True:
-        return Skipped("not_from_a_person")
-    text = _text(message)
-    if not text.strip():
-        return Skipped("no_text")
-    chat_type = _chat_type(chat.get("type"), chat_id)
-    if chat_type in GROUPS:
-        if not _addressed(message, text, me):
-            return Skipped("not_addressed")
-        text = _without_address(message, text, me)
-    elif chat_type != "private":
-        return Skipped("not_a_chat_of_people")
-    thread_id = _number(message.get("message_thread_id")) if message.get("is_topic_message") is True else None
-    address: dict[str, object] = {"chat_id": chat_id, "chat_type": chat_type, "message_id": message_id}
-    if thread_id is not None:
-        address["thread_id"] = thread_id
-    return InboundMessage(
-        event_id=str(update_id),
-        conversation=ConversationKey(channel, bot, str(chat_id), "" if thread_id is None else str(thread_id)),
-        user_id=str(user_id),
-        text=text,
-        address=address,
-        language=_language(sender.get("language_code")),
-        sent_at=float(_number(message.get("date")) or 0),
-        # In a group the next message may be another person's, who is owed a reply of their own.
-        merge=chat_type == "private",
-    )
+    kind = next((kind for kind in _MESSAGES if isinstance(payload.get(kind), dict)), "")
+    if not kind:
+        key = _chat_key(payload, channel, bot)
+        return _ending(payload, key) if key else Skipped(_kind(payload))
+    message = object_of(payload[kind])
+    found = _message(message, ConversationKey(channel, bot, ""), me, edited=_MESSAGES[kind])
+    if isinstance(found, Skipped):
+        return found
+    said = replace(found, event_id=str(update_id))
+    if "forward_origin" in message:
+        return replace(said, text=forwarded(message, said.text))
+    if not said.text or said.text.startswith("/") or command(said.text):
+        return said  # the house must recognise a command
+    return replace(said, text=reference(message, me, newest(said.conversation, said.source_id)) + said.text)
+
+
+def album_of(update: object) -> str:
+    """The id of the album that a message is part of, "" for none."""
+    payload = object_of(update)
+    for kind in _MESSAGES:
+        group = object_of(payload.get(kind)).get("media_group_id")
+        if isinstance(group, str):
+            return group
+    return ""
 
 
 def utf16_length(text: str) -> int:
@@ -85,13 +112,78 @@ def utf16_length(text: str) -> int:
     return len(text) + sum(letter > "\uffff" for letter in text) if not text.isascii() else len(text)
 
 
-def _object(value: object) -> Json:
-    return value if isinstance(value, dict) else {}
+def _message(message: Json, key: ConversationKey, me: Identity, *, edited: bool) -> InboundMessage | Skipped:
+    """All of the message that does not depend on other messages."""
+    chat, sender = object_of(message.get("chat")), object_of(message.get("from"))
+    ids = number_of(chat.get("id")), number_of(sender.get("id")), number_of(message.get("message_id"))
+    chat_id, user_id, message_id = ids
+    if chat_id is None or user_id is None or message_id is None:
+        return Skipped("incomplete_message")
+    chat_type = _chat_type(chat.get("type"), chat_id)
+    if reason := _unwanted(message, sender, chat_type, chat_id == user_id):
+        return Skipped(reason)
+    text = text_of(message)
+    text = text if text.strip() else ""
+    if not text and (edited or not WORDLESS & message.keys()):
+        return Skipped("edited_without_words" if edited else "no_text")  # such as a location that moves
+    grouped = chat_type in GROUPS
+    if grouped and not addressed(message, text, me):
+        return Skipped("not_addressed")
+    place, thread_id = _place(message, chat_id, chat_type, message_id)
+    return InboundMessage(
+        event_id="",
+        conversation=replace(key, chat_id=str(chat_id), thread_id=thread_id),
+        user_id=str(user_id),
+        text=without_address(message, text, me) if grouped or text.startswith("/") else text,
+        address=place,
+        language=_language(sender.get("language_code")),
+        sent_at=float(number_of(message.get("date")) or 0),
+        # In a group the next message may be another person's, who is owed a reply of their own.
+        merge=not grouped,
+        source_id=f"{chat_id}:{message_id}",
+        edited=edited,
+        speaker=name_of(sender) if grouped else "",
+        unreadable=not text,
+    )
 
 
-def _number(value: object) -> int | None:
-    # Telegram's ids have at most 52 bits.
-    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63 else None
+def _unwanted(message: Json, sender: Json, chat_type: str, alone: bool) -> str:
+    """Why a message gets no answer whatever it says, "" when it may."""
+    if sender.get("is_bot") is True or message.get("is_automatic_forward") is True:
+        return "not_from_a_person"
+    if chat_type not in GROUPS and chat_type != "private":
+        return "not_a_chat_of_people"
+    # The owner's own words come as business messages too; the customer is who the chat is named after.
+    return "from_the_owner" if "business_connection_id" in message and not alone else ""
+
+
+def _place(message: Json, chat_id: int, chat_type: str, message_id: int) -> tuple[dict[str, object], str]:
+    """The address of an answer, and the conversation's thread."""
+    place: dict[str, object] = {"chat_id": chat_id, "chat_type": chat_type, "message_id": message_id}
+    connection = message.get("business_connection_id")
+    if isinstance(connection, str):
+        # The same customer may write to the bot itself, too.
+        return place | {"business_connection_id": connection}, f"business:{connection}"
+    thread_id = number_of(message.get("message_thread_id")) if message.get("is_topic_message") is True else None
+    return (place, "") if thread_id is None else (place | {"thread_id": thread_id}, str(thread_id))
+
+
+def _chat_key(payload: Json, channel: str, bot: str) -> ConversationKey | None:
+    told = object_of(payload.get("my_chat_member") or payload.get("stopped_message_generation"))
+    chat_id = number_of(object_of(told.get("chat")).get("id"))
+    if chat_id is None:
+        return None
+    thread_id = number_of(told.get("message_thread_id"))
+    return ConversationKey(channel, bot, str(chat_id), "" if thread_id is None else str(thread_id))
+
+
+def _ending(payload: Json, key: ConversationKey) -> Left | Stopped | Skipped:
+    # core.telegram.org/bots/api#chatmemberupdated: in private chats it comes only when the bot is blocked or unblocked.
+    if not isinstance(payload.get("my_chat_member"), dict):
+        return Stopped(key)
+    now = object_of(object_of(payload["my_chat_member"]).get("new_chat_member"))
+    gone = now.get("status") in ("left", "kicked") or (now.get("status") == "restricted" and not now.get("is_member"))
+    return Left(key) if gone else Skipped("my_chat_member")
 
 
 def _kind(payload: Json) -> str:
@@ -106,65 +198,6 @@ def _chat_type(value: object, chat_id: int) -> str:
     return "private" if chat_id > 0 else "group"  # old updates lack it; people's chats have positive ids
 
 
-def _text(message: Json) -> str:
-    value = message.get("text") or message.get("caption")
-    return value if isinstance(value, str) else ""
-
-
 def _language(value: object) -> str:
     tag = value.replace("_", "-").split("-")[0].lower() if isinstance(value, str) else ""
     return tag if tag.isascii() and tag.isalpha() and 2 <= len(tag) <= 3 else ""
-
-
-def _entities(message: Json) -> list[Json]:
-    value = message.get("entities" if message.get("text") else "caption_entities")
-    return [_object(entity) for entity in value[:_ENTITIES_READ]] if isinstance(value, list) else []
-
-
-def _covered(entity: Json, utf16: bytes) -> str:
-    offset, length = _number(entity.get("offset")), _number(entity.get("length"))
-    if offset is None or length is None or offset < 0 or length < 0:
-        return ""
-    return utf16[2 * offset : 2 * (offset + length)].decode("utf-16-le", "replace")
-
-
-def _names_us(entity: Json, utf16: bytes, me: Identity) -> bool:
-    kind, name = entity.get("type"), me.username.lower()
-    if kind == "text_mention":
-        return _number(_object(entity.get("user")).get("id")) == me.id
-    if not name:
-        return False
-    if kind == "mention":
-        return _covered(entity, utf16).lower() == f"@{name}"
-    return kind == "bot_command" and _covered(entity, utf16).lower().endswith(f"@{name}")
-
-
-def _replies_to_us(message: Json, me: Identity) -> bool:
-    replied = _object(message.get("reply_to_message"))
-    # Every message in a forum topic replies to the one that created it, which may be ours without being meant.
-    if "forum_topic_created" in replied:
-        return False
-    if message.get("is_topic_message") is True and replied.get("message_id") == message.get("message_thread_id"):
-        return False
-    return _number(_object(replied.get("from")).get("id")) == me.id
-
-
-def _addressed(message: Json, text: str, me: Identity) -> bool:
-    if _replies_to_us(message, me):
-        return True
-    utf16 = text.encode("utf-16-le", "surrogatepass")
-    return any(_names_us(entity, utf16, me) for entity in _entities(message))
-
-
-def _without_address(message: Json, text: str, me: Identity) -> str:
-    """The text without the leading "@bot", which is the envelope, not the letter; a command keeps its name."""
-    utf16 = text.encode("utf-16-le", "surrogatepass")
-    for entity in _entities(message):
-        if entity.get("offset") != 0 or not _names_us(entity, utf16, me):
-            continue
-        covered = _covered(entity, utf16)
-        rest = text[len(covered) :]
-        if entity.get("type") == "bot_command":
-            return covered.rpartition("@")[0] + rest
-        return rest.lstrip(" \n,:，：") or text
-    return text

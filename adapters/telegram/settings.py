@@ -18,6 +18,7 @@ class Settings(ChannelSettings):
     secret: SecretStr | None = None
     api_base_url: HttpUrl = "https://api.telegram.org"
     timeout_seconds: Positive = 10.0
+    messages_per_second: Positive = 30.0  # over all chats; growing texts keep below it
     max_connections: Annotated[int, Field(ge=1, le=100)] = 40  # of Telegram to us
 
     @field_validator("token")

@@ -6,6 +6,7 @@ Error texts: tdlib/telegram-bot-api Client.cpp and ClientManager.cpp (Bot API 10
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
@@ -18,6 +19,8 @@ from adapters.telegram.simulated_webhook import SimulatedWebhook
 Parameters = dict[str, object]
 
 _TEXT_LIMIT = 4096  # code points, as TDLib counts for bots
+_KICKED = "Forbidden: bot was kicked from the supergroup chat"
+_BLOCKED = 10_000
 
 
 class Refused(Exception):
@@ -39,6 +42,7 @@ class SimulatedApi:
         self._chats = chats
         self._webhook = webhook
         self._migrated: dict[int, int] = {}
+        self._blocked: OrderedDict[int, None] = OrderedDict()
         self._methods: dict[str, Callable[[Parameters], object]] = {
             "getme": self._get_me,
             "setwebhook": self._set_webhook,
@@ -46,6 +50,7 @@ class SimulatedApi:
             "getwebhookinfo": self._webhook_info,
             "sendmessage": self._send_message,
             "editmessagetext": self._edit_message_text,
+            "deletemessage": self._delete_message,
             "sendchataction": lambda _: True,
         }
 
@@ -60,6 +65,16 @@ class SimulatedApi:
     def migrate(self, chat_id: int, new_chat_id: int) -> None:
         """A group becomes a supergroup."""
         self._migrated[chat_id] = new_chat_id
+
+    def block(self, chat_id: int) -> None:
+        """Nothing can be sent there any more."""
+        self._blocked[chat_id] = None
+        if len(self._blocked) > _BLOCKED:
+            self._blocked.popitem(last=False)
+
+    def unblock(self, chat_id: int) -> None:
+        """Who writes to the bot has it back."""
+        self._blocked.pop(chat_id, None)
 
     def _get_me(self, _: Parameters) -> object:
         return {"id": self.bot_id, "is_bot": True, "first_name": "Helper", "username": self._username}
@@ -115,10 +130,19 @@ class SimulatedApi:
         self._chats.edit(message, text)
         return self.shown(chat_id, message)
 
+    def _delete_message(self, parameters: Parameters) -> object:
+        chat_id, message_id = _number(parameters.get("chat_id")), _number(parameters.get("message_id"))
+        if self._chats.find(chat_id, message_id) is None:
+            raise Refused(400, "Bad Request: message to delete not found")
+        self._chats.delete(chat_id, message_id)
+        return True
+
     def _chat_and_text(self, parameters: Parameters) -> tuple[int, str]:
         chat_id = _number(parameters.get("chat_id"))
         if not chat_id:
             raise Refused(400, "Bad Request: chat_id is empty")
+        if chat_id in self._blocked:
+            raise Refused(403, "Forbidden: bot was blocked by the user" if chat_id > 0 else _KICKED)
         if (new := self._migrated.get(chat_id)) is not None:
             description = "Bad Request: group chat was upgraded to a supergroup chat"
             raise Refused(400, description, {"migrate_to_chat_id": new})

@@ -56,7 +56,7 @@ class SimulatedWebhook:
         self._waiting = waiting
         self._queues: dict[int, deque[Update]] = {}
         self._workers: dict[int, asyncio.Task[None]] = {}
-        self._sent: OrderedDict[int, tuple[int, Update]] = OrderedDict()
+        self._queued: OrderedDict[int, tuple[int, Update]] = OrderedDict()
         self._http: aiohttp.ClientSession | None = None
         self._places = asyncio.Semaphore(40)
 
@@ -72,17 +72,21 @@ class SimulatedWebhook:
         """Queue an update of that chat. Raises SimulatorFull."""
         if self.pending >= self._waiting:
             raise SimulatorFull
-        self._sent[update_id] = (chat_id, update)
-        if len(self._sent) > _REMEMBERED:
-            self._sent.popitem(last=False)
+        self._queued[update_id] = (chat_id, update)
+        if len(self._queued) > _REMEMBERED:
+            self._queued.popitem(last=False)
         self._queues.setdefault(chat_id, deque()).append(update)
         self.pending += 1
         self._work(chat_id)
 
     def again(self, update_id: int) -> None:
         """Deliver an update once more, as when the first 200 was lost on its way. Raises KeyError if it is too old."""
-        chat_id, update = self._sent[update_id]
+        chat_id, update = self._queued[update_id]
         self.put(chat_id, update_id, update)
+
+    def sent(self, update_id: int) -> Update:
+        """An update that was queued. Raises KeyError if it is too old."""
+        return self._queued[update_id][1]
 
     async def close(self) -> None:
         """Stop all posting."""

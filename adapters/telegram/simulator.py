@@ -10,9 +10,10 @@ Methods: simulated_api.py; order and redelivery of updates: simulated_webhook.py
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -77,6 +78,9 @@ class TelegramSimulator:
         self.calls: deque[Call] = deque(maxlen=10_000)
         self.chats = SimulatedChats(clock)
         self.webhook = SimulatedWebhook(self._notify, pace=pace, lifetime=lifetime)
+        self.early = 0  # calls to a chat before the retry_after of its last 429 was over
+        self._clock = clock
+        self._closed_until: OrderedDict[int, float] = OrderedDict()
         self._faults: dict[str, deque[Fault]] = {}
         self._next_update = 500_000
         self._changed = asyncio.Event()
@@ -123,6 +127,7 @@ class TelegramSimulator:
     ) -> int:
         """A person writes; returns the update_id. In a private chat the person's id is the chat's."""
         kind = chat_type or self.chats.type_of(chat_id)
+        self._api.unblock(chat_id)
         self.chats.name_type(chat_id, kind)
         sender = {"id": chat_id if kind == "private" else user_id, "is_bot": False, "first_name": "Customer"}
         message: dict[str, object] = {
@@ -141,12 +146,24 @@ class TelegramSimulator:
             message["reply_to_message"] = self._api.shown(chat_id, replied)
         return self.push({"message": message})
 
+    def user_leaves(self, chat_id: int) -> int:
+        """A person blocks the bot, or a group throws it out; calls to that chat are refused from now on."""
+        kind = self.chats.type_of(chat_id)
+        self._api.block(chat_id)
+        bot = {"id": self.bot_id, "is_bot": True, "first_name": "Helper", "username": self.username}
+        change = {"chat": {"id": chat_id, "type": kind}, "from": {"id": abs(chat_id), "is_bot": False}}
+        statuses = ("member", "kicked" if kind == "private" else "left")
+        members = [{"user": bot, "status": status} for status in statuses]
+        change |= {"date": int(time.time()), "old_chat_member": members[0], "new_chat_member": members[1]}
+        return self.push({"my_chat_member": change})
+
     def push(self, update: Update) -> int:
         """Send any update; it gets the next update_id. Kinds that setWebhook did not ask for are not sent."""
         self._next_update += 1
         numbered = {"update_id": self._next_update} | dict(update)
         message = numbered.get("message")
-        chat = message.get("chat") if isinstance(message, dict) else None
+        content = next((value for key, value in numbered.items() if key != "update_id"), None)
+        chat = content.get("chat") if isinstance(content, dict) else None
         chat_id = int(chat["id"]) if isinstance(chat, dict) else 0
         if isinstance(message, dict) and chat_id:
             text = str(message.get("text", ""))
@@ -180,6 +197,21 @@ class TelegramSimulator:
 
     # The Bot API
 
+    def _let_in(self, parameters: Parameters, fault: Fault) -> None:
+        """After a 429 the chat is closed for as long as it said. Raises Refused."""
+        chat_id, now = parameters.get("chat_id"), self._clock()
+        if not isinstance(chat_id, int):
+            return
+        seconds = self._closed_until.get(chat_id, now) - now
+        if seconds > 0.001:
+            self.early += 1
+            raise Refused(429, "Too Many Requests", {"retry_after": math.ceil(seconds)})
+        asked = (fault.parameters or {}).get("retry_after")
+        if isinstance(asked, int):
+            self._closed_until[chat_id] = now + asked
+            if len(self._closed_until) > 10_000:
+                self._closed_until.popitem(last=False)
+
     def _notify(self) -> None:
         self._changed.set()
 
@@ -195,6 +227,7 @@ class TelegramSimulator:
         if fault.reset:
             return _cut(request)
         try:
+            self._let_in(parameters, fault)
             if fault.status:
                 raise Refused(fault.status, fault.description, fault.parameters)
             result = self._api.call(request.match_info["token"], method, parameters)

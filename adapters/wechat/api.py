@@ -20,6 +20,8 @@ from core.errors import DeliveryError
 
 TOKEN_REFUSED = frozenset({40001, 40014, 42001})  # wrong, replaced, expired: one forced refresh, one repeat
 UNVERIFIED = 48001
+SPENT = frozenset({45015, 45047})  # nothing may be sent before the user writes again
+HELD = 900.0  # seconds between two tries of a part that waits for its user's next message
 _EARLY = 300.0  # seconds before its end that a token is renewed
 _FORCED_PAUSE = 30.0  # seconds between two forced refreshes, as WeChat demands
 
@@ -43,9 +45,9 @@ _MEANINGS: Mapping[int, _Meaning] = {
     40003: _Meaning("the user is not of this account"),
     43019: _Meaning("the user is on the block list"),
     45002: _Meaning("the text is too long"),
-    45015: _Meaning("48 hours have passed since the user's last message, or they unsubscribed"),
-    45047: _Meaning("5 messages have been sent since the user's last one"),
-    UNVERIFIED: _Meaning("the account is not verified, so it may not send customer-service messages"),
+    45015: _Meaning("48 hours have passed since the user's last message, or they unsubscribed", HELD),
+    45047: _Meaning("5 messages have been sent since the user's last one", HELD),
+    UNVERIFIED: _Meaning("the account is not verified, so it may not send customer-service messages", HELD),
 }
 
 

@@ -15,19 +15,24 @@ import structlog
 from aiohttp import web
 from pydantic import SecretStr
 
-from adapters.wechat.api import TOKEN_REFUSED, UNVERIFIED, Api, Refused
-from adapters.wechat.convert import TEXT_LIMIT, utf8_length
+from adapters.wechat.api import HELD, SPENT, TOKEN_REFUSED, UNVERIFIED, Api, Refused
+from adapters.wechat.convert import TEXT_LIMIT, tap_link, utf8_length
 from adapters.wechat.crypto import Seal
 from adapters.wechat.passive import PHRASE_ROOM, Pace, PassiveReplies
+from adapters.wechat.quota import Quota
+from adapters.wechat.replay import Replays
 from adapters.wechat.settings import Settings
 from adapters.wechat.webhook import Webhook
 from core.channel import Finding, Gateway, Traits
 from core.errors import DeliveryError
-from core.types import Delivery, Draft
+from core.language import detect
+from core.types import Delivery, Draft, InboundMessage
 
 _NOBODY = "frontdesk-probe"  # no OpenID looks like it, so the probe reaches no user
+# The same limit for both: a part that could not be sent may be taken by a passive reply, with words behind it.
 _PULLING = Traits(text_limit=TEXT_LIMIT - PHRASE_ROOM, measure=utf8_length, pull=True)
-_PUSHING = Traits(text_limit=TEXT_LIMIT, measure=utf8_length)
+_PUSHING = Traits(text_limit=TEXT_LIMIT - PHRASE_ROOM, measure=utf8_length)
+_TYPING_LIMIT = 64  # typing signs on their way; they are lossy
 _PROBE_PAUSE_LIMIT = 600.0
 _UNTRIED = frozenset({-1, 45009, 45011, 40164, 40013, 40125, *TOKEN_REFUSED})  # says nothing of the account's rights
 _REMEDIES = {
@@ -65,6 +70,9 @@ class WeChat:
         self._probe_pause = probe_pause  # seconds before the next probe when one could not be made; doubles
         secret = _plain(settings.app_secret)
         self._seal = Seal(_plain(settings.token), app_id=settings.app_id, aes_key=_plain(settings.aes_key))
+        previous = _plain(settings.aes_key_previous) if self._seal.encrypts else ""
+        self._seals = [self._seal]
+        self._seals += [Seal(_plain(settings.token), app_id=settings.app_id, aes_key=previous)] if previous else []
         self._api = Api(
             base_url=settings.api_base_url,
             app_id=settings.app_id,
@@ -75,6 +83,10 @@ class WeChat:
         self._probes = settings.verified == "auto" and bool(secret)
         self._pushes = settings.verified == "true"
         self._probing: asyncio.Task[None] | None = None
+        self._quota = Quota(timer)
+        self._under_way: set[str] = set()  # users that something is being sent to; at most traits.parallel
+        self._typing: set[asyncio.Task[None]] = set()
+        self._gateway: Gateway | None = None
         self._log = structlog.get_logger().bind(channel=name)
 
     @property
@@ -89,15 +101,20 @@ class WeChat:
 
     def routes(self, gateway: Gateway) -> Iterable[web.RouteDef]:
         """`GET` and `POST /<name>`."""
+        self._gateway = gateway
         pace = Pace(answer_seconds=self._settings.answer_seconds, hold_seconds=self._settings.hold_seconds)
         webhook = Webhook(
             name=self._name,
             bot=self._settings.bot,
-            seal=self._seal,
+            seals=self._seals,
+            replays=Replays(seconds=self._settings.replay_seconds, clock=self._clock),
             plain_allowed=self._settings.mode == "compatible",
             gateway=gateway,
-            passive=PassiveReplies(gateway, pace=pace, timer=self._timer),
+            passive=PassiveReplies(gateway, pace=pace, timer=self._timer, idle=self._idle),
             pulls=lambda: not self._pushes,
+            human_console=self._settings.human_console,
+            wrote=self._wrote,
+            waits=self._show_typing,
             clock=self._clock,
             timer=self._timer,
         )
@@ -111,7 +128,10 @@ class WeChat:
             self._probing = asyncio.create_task(self._probe_until_known(), name=f"{self._name}-probe")
 
     async def close(self) -> None:
-        """End the probing and close the connections."""
+        """End the probing and the typing signs, and close the connections."""
+        for task in self._typing:
+            task.cancel()
+        await asyncio.gather(*self._typing, return_exceptions=True)
         if self._probing is not None:
             self._probing.cancel()
             await asyncio.gather(self._probing, return_exceptions=True)
@@ -125,23 +145,69 @@ class WeChat:
     async def deliver(self, delivery: Delivery) -> str:
         """Send one part as a customer-service message.
 
-        Raises DeliveryError. 45015 and 45047 (the window or its 5 messages are used up), 43019 and 40003 are permanent:
-        the part stays in the ledger as failed, with the code in its reason. 48001 turns the account to passive replies;
-        the part stays due, so that the user's next message takes it.
+        Raises DeliveryError. What WeChat refuses until the user writes again (45015, 45047: the window or its 5
+        messages are used up; 48001: the account has no such right) stays due, so that the user's next message takes
+        it; when the count is known to be spent, WeChat is not asked. The last message that the count allows says where
+        the rest of its reply is. 43019 and 40003 are permanent: the part stays in the ledger as failed, with the code
+        in its reason.
         """
-        if not self._pushes:
-            raise DeliveryError(
-                "the account replies passively: the next message takes it", retryable=True, retry_after=60
-            )
+        user, asked = str(delivery.address.get("to", "")), self._timer()
+        left = self._quota.left(user)
+        if not self._pushes or left == 0:
+            raise DeliveryError("the user's next message takes it", retryable=True, retry_after=HELD)
+        text = self._with_link(delivery) if left == 1 and delivery.part < delivery.parts else delivery.text
+        self._under_way.add(user)
         try:
-            return await self._api.send_text(str(delivery.address.get("to", "")), delivery.text)
+            sent = await self._api.send_text(user, text)
         except Refused as refusal:
-            if refusal.code == UNVERIFIED and self._settings.verified == "auto":
-                self._found(pushes=False)
-                raise DeliveryError(refusal.reason, retryable=True, retry_after=60) from refusal
-            if refusal.code in _REMEDIES:
-                self._log.error("api_refused", errcode=refusal.code, remedy=_REMEDIES[refusal.code])
+            raise self._refused(user, asked, refusal) from refusal
+        except DeliveryError as error:
+            if error.unclear:
+                self._quota.spend(user)
             raise
+        finally:
+            self._under_way.discard(user)
+        self._quota.spend(user)
+        return sent
+
+    def _idle(self, user: str) -> bool:
+        return user not in self._under_way and self._quota.quiet(user)
+
+    def _refused(self, user: str, asked: float, refusal: Refused) -> DeliveryError:
+        """What the house learns of a refusal."""
+        if refusal.code in SPENT and not self._quota.exhaust(user, asked):
+            return DeliveryError(refusal.reason, retryable=True, retry_after=1.0)
+        if refusal.code == UNVERIFIED and self._settings.verified == "auto":
+            self._found(pushes=False)
+        if refusal.code in _REMEDIES:
+            self._log.error("api_refused", errcode=refusal.code, remedy=_REMEDIES[refusal.code])
+        return refusal
+
+    def _with_link(self, delivery: Delivery) -> str:
+        if self._gateway is None:
+            return delivery.text
+        bot, language = delivery.conversation.bot, detect(delivery.text, "zh")
+        words, label = (self._gateway.phrase(bot, name, language) for name in ("more_follows", "fetch_more"))
+        longer = f"{delivery.text}\n\n{words}\n{tap_link(label, language)}"
+        return longer if utf8_length(longer) <= TEXT_LIMIT else delivery.text
+
+    def _wrote(self, message: InboundMessage) -> None:
+        """A message opens the count anew; of an event, which has no id, only WeChat knows what it allows."""
+        (self._quota.wrote if message.source_id else self._quota.acted)(message.user_id)
+
+    def _show_typing(self, message: InboundMessage) -> None:
+        """Show once that an answer is being written; it lasts 15 s and ends with the answer."""
+        if len(self._typing) < _TYPING_LIMIT and self._api.is_open:
+            task = asyncio.create_task(self._type(message.user_id), name=f"{self._name}-typing")
+            self._typing.add(task)
+            task.add_done_callback(self._typing.discard)
+
+    async def _type(self, user: str) -> None:
+        try:
+            await self._api.typing(user)
+        except DeliveryError as error:
+            # 45080 and 45081 (too late, or shown already) are as good as shown; the answer comes in any case.
+            self._log.debug("typing_not_shown", reason=error.reason)
 
     async def check(self) -> list[Finding]:
         """The webhook's address and mode, the credentials, and the account's rights."""

@@ -15,14 +15,16 @@ from xml.parsers import expat  # entities and doctypes are refused below
 
 import orjson
 
-from core.types import ConversationKey, InboundMessage
+from core.types import COMMANDS, ConversationKey, InboundMessage
 
 TEXT_LIMIT = 2048  # bytes of UTF-8 in one text; measured by users, not documented; beyond it 45002
+TAP_ID = "frontdesk"  # of the links we write; a tap on one comes back as a text with it
 _DEPTH_LIMIT = 16  # WeChat nests four levels at most (news articles, location events)
 _ID_LIMIT = 128  # an OpenID has 28 characters, an account id 15, a MsgId up to 20 digits
 
 # What XML 1.0 cannot hold, not even escaped; lone surrogates also have no UTF-8.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNREADABLE = frozenset({"image", "voice", "video", "shortvideo", "location", "file"})
 _FETCH_WORDS = frozenset({"1", "继续", "更多", "下一页", "接着说", "好了吗", "more", "continue", "next", "go on"})
 
 
@@ -94,35 +96,64 @@ def _json_fields(body: bytes) -> dict[str, str] | None:
     return {name: str(value) for name, value in data.items() if type(value) in (str, int)}
 
 
-def inbound(fields: Mapping[str, str], *, channel: str, bot: str) -> InboundMessage | str:
-    """The message a push holds, or in a word why it is none for us."""
+def inbound(fields: Mapping[str, str], *, channel: str, bot: str) -> InboundMessage | ConversationKey | str:
+    """The message a push holds; the conversation whose user unsubscribed; or in a word why it is nothing for us."""
     sender, account = fields.get("FromUserName", ""), fields.get("ToUserName", "")
     if not 0 < len(sender) <= _ID_LIMIT or not 0 < len(account) <= _ID_LIMIT:
         return "incomplete"
-    kind = fields.get("MsgType", "")
-    if kind != "text":
-        return f"event {fields.get('Event', '')[:32]}" if kind == "event" else f"kind {kind[:32]}"
-    text = clean(fields.get("Content", "")).strip()
-    if not text:
-        return "empty"
-    if not 0 < len(fields.get("MsgId", "")) <= _ID_LIMIT:
+    conversation = ConversationKey(channel=channel, bot=bot, chat_id=sender)
+    kind, event = fields.get("MsgType", ""), fields.get("Event", "")
+    if kind == "event" and event == "unsubscribe":
+        return conversation
+    text, command = _event(fields) if kind == "event" else (_words(kind, fields), "")
+    unreadable = kind in _UNREADABLE and not text
+    if not (text or command or unreadable):
+        return f"event {event[:32]}" if kind == "event" else "empty" if kind == "text" else f"kind {kind[:32]}"
+    # An event has no MsgId; without its time it would be one event for ever.
+    if not 0 < len(fields.get("CreateTime" if kind == "event" else "MsgId", "")) <= _ID_LIMIT:
         return "incomplete"
     return InboundMessage(
         event_id=event_id(fields),
-        conversation=ConversationKey(channel=channel, bot=bot, chat_id=sender),
+        conversation=conversation,
         user_id=sender,
         text=text,
         address={"to": sender, "from": account},
         language="zh",  # a push says nothing of the user's language
         sent_at=_seconds(fields.get("CreateTime", "")),
+        source_id="" if kind == "event" else fields["MsgId"],
+        command=command,
+        unreadable=unreadable,
     )
 
 
+def _event(fields: Mapping[str, str]) -> tuple[str, str]:
+    """What an event says, and the command it is: following is "start", a menu button says its key."""
+    if fields.get("Event") == "subscribe":
+        return "", "start"
+    key = clean(fields.get("EventKey", "")).strip() if fields.get("Event") == "CLICK" else ""
+    return key, key.casefold() if key.casefold() in COMMANDS else ""
+
+
+def _words(kind: str, fields: Mapping[str, str]) -> str:
+    """The words in a message: a text, a voice as WeChat understood it, a link with what it leads to."""
+    names = {"text": ("Content",), "voice": ("Recognition",), "link": ("Title", "Description", "Url")}.get(kind, ())
+    return "\n".join(filter(None, (clean(fields.get(name, "")).strip() for name in names)))
+
+
+def is_tap(fields: Mapping[str, str]) -> bool:
+    """Whether a text is a tap on a link of ours: it comes back with the link's id."""
+    return fields.get("MsgType") == "text" and fields.get("bizmsgmenuid") == TAP_ID
+
+
 def event_id(fields: Mapping[str, str]) -> str:
-    """What a redelivery has in common with the first delivery: MsgId; for events, which have none, sender and time."""
+    """What a redelivery has in common with the first delivery: MsgId; for events, which have none, sender and time.
+
+    A menu button's key belongs to it, too, so that two buttons tapped in one second are two events.
+    """
     if fields.get("MsgId"):
         return fields["MsgId"]
-    return ":".join(fields.get(name, "")[:_ID_LIMIT] for name in ("FromUserName", "CreateTime", "Event"))
+    names = ["FromUserName", "CreateTime", "Event"] + (["EventKey"] if fields.get("Event") == "CLICK" else [])
+    return ":".join(fields.get(name, "")[:_ID_LIMIT] for name in names)
 
 
 def _seconds(value: str) -> float:
@@ -133,6 +164,17 @@ def is_fetch(text: str) -> bool:
     """Whether a text only asks for what is still to come: a few words, or no letter and no digit at all ("?", "👍")."""
     bare = "".join(char for char in unicodedata.normalize("NFKC", text).casefold() if char.isalnum() or char.isspace())
     return bare.strip() in _FETCH_WORDS or not bare.strip()
+
+
+def tap_link(label: str, language: str) -> str:
+    """A link that writes a word in the user's name when tapped, with our id beside it (`is_tap`).
+
+    The word is one of those that fetch when typed, for a client that loses the id. Links of this kind are what
+    WeChat's own msgmenu is made of; official accounts write them in passive texts, too.
+    """
+    word = "继续" if language == "zh" else "more"
+    shown = re.sub("[<>]", "", clean(label))
+    return f'<a href="weixin://bizmsgmenu?msgmenucontent={word}&msgmenuid={TAP_ID}">{shown}</a>'
 
 
 def utf8_length(text: str) -> int:
@@ -154,6 +196,12 @@ def passive_text(*, to: str, sender: str, text: str, created: int, as_json: bool
     """A passive text reply: `to` is the user's OpenID, `sender` the account's id."""
     head: dict[str, str | int] = {"ToUserName": to, "FromUserName": sender, "CreateTime": created}
     return render(head | {"MsgType": "text", "Content": clean(text)}, as_json=as_json)
+
+
+def passive_transfer(*, to: str, sender: str, created: int, as_json: bool = False) -> str:
+    """A passive reply that gives the message to the people at the account's console (customer-service/transfer)."""
+    head: dict[str, str | int] = {"ToUserName": to, "FromUserName": sender, "CreateTime": created}
+    return render(head | {"MsgType": "transfer_customer_service"}, as_json=as_json)
 
 
 def render(fields: Mapping[str, str | int], *, as_json: bool = False) -> str:

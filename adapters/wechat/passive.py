@@ -7,10 +7,16 @@ WeChat waits 5 s, closes, and sends the message again, three deliveries in all (
 - A message waits for its own answer even when older parts wait: they go first, joined with it where both fit, so the
   user catches up. Answering at once with the old parts would leave every later answer one message behind. Only when
   the older parts nearly fill a message are they handed out at once.
-- A text that merely asks for the rest ("继续", "1", "more", "?") gets waiting parts at once, or waits for the answer
-  that is in work. It is no question, so it goes to no model: the parts are its answer. With nothing to come it is an
-  ordinary message.
-- The third delivery ends in time with a notice, or with the older parts and that notice.
+- What ends short says so with a link: tapped, it comes back as a text that merely asks for the rest. That, or such a
+  text typed ("继续", "1", "more", "?"), gets waiting parts at once, or waits for the answer that is in work. It is no
+  question, so it goes to no model: the parts are its answer. With nothing to come a tap is told so, and a typed text
+  is an ordinary message.
+- The third delivery ends in time with such a link, behind the older parts where some waited.
+
+Verified accounts are written to, but what WeChat refuses for now (45015, 45047, 48001) waits for the user as well:
+their next message takes it (`held`). Such a part is known by its tries: parts of a conversation leave in order, so when
+the oldest that waits has been tried, it is the one that was refused, and nothing of the conversation is on its way.
+That holds after a restart, too.
 """
 
 from __future__ import annotations
@@ -20,17 +26,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from adapters.wechat.convert import TEXT_LIMIT, cut, is_fetch, utf8_length
+from adapters.wechat.convert import TEXT_LIMIT, cut, is_fetch, tap_link, utf8_length
 from core.channel import Gateway
 from core.language import detect
-from core.types import Delivery, InboundMessage, MessageState
+from core.types import Delivery, InboundMessage, MessageState, Receipt, ReplyKind
 
-PHRASE_ROOM = 160  # bytes kept free in a part, so that "more follows" fits behind it
+PHRASE_ROOM = 320  # bytes kept free in a part, so that "more follows" and its link fit behind it
 _JOIN = "\n\n"
 _WORTH_WAITING = TEXT_LIMIT // 4  # room that a new answer is likely to fit into
 _TRIALS = 10_000  # messages whose deliveries are counted at the same time
 _LOCKS = 64
 _TRANSCRIPT = 50
+_LINKS = {"still_writing": "fetch_answer", "more_follows": "fetch_more"}  # an ending -> the words on its link
 _SETTLED = (MessageState.ANSWERED, MessageState.THROTTLED)
 
 
@@ -55,27 +62,34 @@ class _Trial:
 class PassiveReplies:
     """Decides what each delivery of a message is answered with."""
 
-    def __init__(self, gateway: Gateway, *, pace: Pace, timer: Callable[[], float]) -> None:
+    def __init__(
+        self, gateway: Gateway, *, pace: Pace, timer: Callable[[], float], idle: Callable[[str], bool]
+    ) -> None:
         self._gateway = gateway
         self._pace = pace
         self._timer = timer
+        self._idle = idle  # whether nothing is being sent to a user
         self._trials: OrderedDict[str, _Trial] = OrderedDict()
         # Striped, not one a user: two deliveries of a user must not choose parts at the same time.
         self._locks = tuple(asyncio.Lock() for _ in range(_LOCKS))
 
-    async def answer(self, message: InboundMessage, *, arrived: float, alive: Callable[[], bool]) -> str | None:
+    async def answer(
+        self, message: InboundMessage, *, tap: bool, arrived: float, alive: Callable[[], bool]
+    ) -> str | None:
         """The text to answer this delivery with; "" when there is nothing to say; None to let it run out unanswered.
 
-        `arrived` is the request's arrival by `timer`; `alive` tells whether its connection is still open. Raises
-        LedgerError.
+        `tap`: it is a tap on a link of ours. `arrived` is the request's arrival by `timer`; `alive` tells whether its
+        connection is still open. Raises LedgerError.
         """
         trial = self._count(message.event_id)
         last = trial.tries >= self._pace.tries
-        settled = await self._admit(message, trial)
+        settled = await self._admit(message, trial, tap=tap)
         awaited = message.event_id if trial.fetch is None else trial.fetch
         if settled or await self._enough(message, trial):
             settled = settled or await self._has_answer(message, awaited)
             text = await self._take(message, trial, settled=settled, alive=alive)
+            if tap and settled and text == "":
+                return self._phrase("all_fetched", message)
             if settled or text != "":
                 return text
         until = arrived + (self._pace.answer_seconds if last else self._pace.hold_seconds)
@@ -83,7 +97,33 @@ class PassiveReplies:
         if not settled and not last:
             return None
         text = await self._take(message, trial, settled=settled, alive=alive)
-        return self._phrase("still_writing", message) if text == "" and not settled else text
+        return self._ending("still_writing", message) if text == "" and not settled else text
+
+    async def held(self, message: InboundMessage, *, tap: bool, alive: Callable[[], bool]) -> str | Receipt | None:
+        """For an account that is written to: the text of parts that could not be sent, taken by this message; else the
+        message's receipt; "" or None as `answer` says. Raises LedgerError."""
+        trial = self._count(message.event_id)
+        asks = tap or (message.text != "" and is_fetch(message.text))
+        # Behind what such a request has taken, the rest has not been tried.
+        tried = not (asks and self._idle(message.user_id))
+        waits = bool(await self._waiting(message, tried=tried))
+        if tap or (asks and waits):
+            trial.fetch = ""
+        receipt = await self._gateway.receive(message) if trial.fetch is None else None
+        if waits:
+            text = await self._take(message, trial, settled=True, alive=alive, tried=tried)
+            if text != "":
+                return text
+        if receipt is None:
+            # What is in work will be sent by itself.
+            return "" if await self._wanted(message) is not None else self._phrase("all_fetched", message)
+        return receipt
+
+    async def drop_notice(self, message: InboundMessage) -> None:
+        """Count the house's newest notice as said: the reply that this message gets says it better."""
+        parts = await self._waiting(message)
+        if parts and parts[-1].kind is ReplyKind.NOTICE:
+            await self._gateway.hand_over([parts[-1].id], _reference(message))
 
     def _count(self, event_id: str) -> _Trial:
         trial = self._trials.setdefault(event_id, _Trial())
@@ -93,10 +133,12 @@ class PassiveReplies:
         trial.tries += 1
         return trial
 
-    async def _admit(self, message: InboundMessage, trial: _Trial) -> bool:
+    async def _admit(self, message: InboundMessage, trial: _Trial, *, tap: bool) -> bool:
         """Put the message on disk, unless it only asks for the rest; True when there is no answer to wait for."""
-        if trial.tries == 1 and is_fetch(message.text):
+        if trial.tries == 1 and (tap or (message.text and is_fetch(message.text))):
             trial.fetch = await self._wanted(message)
+        if tap:
+            trial.fetch = trial.fetch or ""  # whatever it finds, it is no question
         if trial.fetch is not None:
             return trial.fetch == ""
         receipt = await self._gateway.receive(message)
@@ -120,43 +162,55 @@ class PassiveReplies:
         outcome = await self._gateway.outcome(message.conversation.channel, event_id)
         return outcome is not None and outcome.state in _SETTLED
 
-    async def _waiting(self, message: InboundMessage) -> tuple[Delivery, ...]:
-        return await self._gateway.waiting_parts(message.conversation, _reference(message))
+    async def _waiting(self, message: InboundMessage, *, tried: bool = False) -> tuple[Delivery, ...]:
+        parts = await self._gateway.waiting_parts(message.conversation, _reference(message))
+        return parts if parts and (parts[0].attempts or not tried) else ()
 
     async def _take(
-        self, message: InboundMessage, trial: _Trial, *, settled: bool, alive: Callable[[], bool]
+        self,
+        message: InboundMessage,
+        trial: _Trial,
+        *,
+        settled: bool,
+        alive: Callable[[], bool],
+        tried: bool = False,
     ) -> str | None:
         """The text of the parts now handed over under this message's reference; "" when none waits, None when the
         connection has gone."""
         async with self._locks[hash(message.conversation) % _LOCKS]:
             if not alive():
                 return None
-            chosen, rest = await self._hand_over(message)
+            chosen, rest = await self._hand_over(message, tried=tried)
         if not chosen:
             return ""
         if trial.phrase is None:
             trial.phrase = "more_follows" if rest else "" if settled else "still_writing"
         text = _JOIN.join(part.text for part in chosen)
         if trial.phrase:
-            longer = _JOIN.join((text, self._phrase(trial.phrase, message)))
+            longer = _JOIN.join((text, self._ending(trial.phrase, message)))
             text = longer if utf8_length(longer) <= TEXT_LIMIT else text
         return cut(text, TEXT_LIMIT)
 
-    async def _hand_over(self, message: InboundMessage) -> tuple[list[Delivery], bool]:
+    async def _hand_over(self, message: InboundMessage, *, tried: bool) -> tuple[list[Delivery], bool]:
         """The parts that are this message's now, oldest first, and whether more wait behind them."""
-        parts = await self._waiting(message)
+        parts = await self._waiting(message, tried=tried)
         while parts:
-            chosen = list(parts[: _fitting(parts, utf8_length(self._phrase("more_follows", message)))])
+            chosen = list(parts[: _fitting(parts, utf8_length(self._ending("more_follows", message)))])
             rest = len(chosen) < len(parts) or chosen[-1].part < chosen[-1].parts
             taken = await self._gateway.hand_over([part.id for part in chosen], _reference(message))
             if taken:
                 return [part for part in chosen if part.id in taken], rest
             # None was waiting still: they are ours from an earlier delivery, or another gateway's now.
-            again = await self._waiting(message)
+            again = await self._waiting(message, tried=tried)
             if again == parts:
                 return chosen, rest
             parts = again
         return [], False
+
+    def _ending(self, name: str, message: InboundMessage) -> str:
+        """The words that end a reply which is not whole, and the link that fetches what is missing."""
+        language = detect(message.text, message.language)
+        return f"{self._phrase(name, message)}\n{tap_link(self._phrase(_LINKS[name], message), language)}"
 
     def _phrase(self, name: str, message: InboundMessage) -> str:
         return self._gateway.phrase(message.conversation.bot, name, detect(message.text, message.language))

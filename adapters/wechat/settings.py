@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from core.config import ChannelSettings, HttpUrl, Positive
 
@@ -32,8 +32,12 @@ class Settings(ChannelSettings):
     app_secret: SecretStr | None = None
     aes_key_env: str = "WECHAT_AES_KEY"
     aes_key: Annotated[SecretStr | None, AfterValidator(_valid_key)] = None
+    aes_key_previous_env: str = "WECHAT_AES_KEY_PREVIOUS"
+    aes_key_previous: Annotated[SecretStr | None, AfterValidator(_valid_key)] = None
+    replay_seconds: Annotated[float, Field(ge=0)] = 600.0  # how far a push's timestamp may be off; 0: any
     mode: Literal["auto", "compatible"] = "auto"  # compatible: unencrypted pushes are taken in spite of an aes_key
     verified: Annotated[Literal["auto", "true", "false"], BeforeValidator(_word)] = "auto"
+    human_console: bool = False  # the account has WeChat's console for human agents: /human gives the user to it
     api_base_url: HttpUrl = "https://api.weixin.qq.com"
     answer_seconds: Positive = 4.6  # when the last delivery is answered; WeChat waits 5 s
     hold_seconds: Positive = 5.5  # when a delivery that WeChat did not close is closed by us
@@ -41,5 +45,7 @@ class Settings(ChannelSettings):
     def missing(self) -> list[str]:
         """What must be set before the channel can be on."""
         names = [] if self.token else [self.token_env]
-        names += [] if self.app_id else ["app_id"]
+        # Plain mode and passive replies never name the account.
+        named = bool(self.aes_key or self.app_secret or self.verified == "true")
+        names += ["app_id"] if named and not self.app_id else []
         return names + ([self.app_secret_env] if self.verified == "true" and not self.app_secret else [])

@@ -18,6 +18,10 @@ from aiohttp import web
 _TEXT_LIMIT = 2048  # bytes
 _WINDOW = 48 * 3600.0  # seconds after a user's message
 _WINDOW_MESSAGES = 5
+_EVENT_WINDOW = 60.0  # seconds after following, a menu click or a scan
+_EVENT_MESSAGES = 3
+_TYPING_AFTER = 30.0  # seconds since the user wrote
+_TYPING_LASTS = 15.0
 _TOKEN_SECONDS = 7200
 _LOG = 10_000
 
@@ -39,6 +43,8 @@ _ERRORS: Mapping[int, str] = {
     45011: "api minute-quota reach limit, must slower, retry next minute",
     45015: "response out of time limit or subscription is canceled",
     45047: "out of response count limit",
+    45080: "client msg id not found in 30s",
+    45081: "typing already set",
     47001: "data format error",
     48001: "api unauthorized",
 }
@@ -67,7 +73,9 @@ class Call:
 @dataclass(slots=True)
 class _Window:
     opened: float
-    sent: int = 0
+    seconds: float = _WINDOW
+    left: int = _WINDOW_MESSAGES
+    typing_until: float = 0.0
 
 
 class ApiSide:
@@ -115,8 +123,17 @@ class ApiSide:
 
     def wrote(self, openid: str) -> None:
         """A user wrote: five messages within 48 h are allowed again."""
+        self._open(openid, _Window(self._clock()))
+
+    def acted(self, openid: str) -> None:
+        """A user followed, scanned or clicked: three messages within a minute, unless more are allowed anyway."""
+        window = self._windows.get(openid)
+        if window is None or not window.left or self._clock() - window.opened > window.seconds:
+            self._open(openid, _Window(self._clock(), _EVENT_WINDOW, _EVENT_MESSAGES))
+
+    def _open(self, openid: str, window: _Window) -> None:
         self._windows.pop(openid, None)
-        self._windows[openid] = _Window(self._clock())
+        self._windows[openid] = window
         if len(self._windows) > self._users:
             del self._windows[next(iter(self._windows))]
 
@@ -189,18 +206,27 @@ class ApiSide:
         if len(content.encode()) > _TEXT_LIMIT:
             return _error(45002)
         window = self._windows.get(openid)
-        if window is None or self._clock() - window.opened > _WINDOW:
+        if window is None or self._clock() - window.opened > window.seconds:
             return _error(45015 if window else 40003)
-        if window.sent >= _WINDOW_MESSAGES:
+        if not window.left:
             return _error(45047)
-        window.sent += 1
+        window.left -= 1
+        window.typing_until = 0.0
         self._show(openid, content)
         return _error(0)
 
     def _type(self, body: Mapping[str, object], _raw: bytes) -> Mapping[str, object]:
         if not self.verified:
             return _error(48001)
-        return _error(0 if body.get("touser") in self._windows else 40003)
+        window, now = self._windows.get(str(body.get("touser"))), self._clock()
+        if window is None:
+            return _error(40003)
+        if now - window.opened > _TYPING_AFTER:
+            return _error(45080)
+        if now < window.typing_until:
+            return _error(45081)
+        window.typing_until = now + _TYPING_LASTS
+        return _error(0)
 
 
 def _error(code: int) -> Mapping[str, object]:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import unquote
 from xml.parsers.expat import ExpatError
 
 import aiohttp
@@ -28,6 +30,7 @@ from adapters.wechat.simulated_api import ApiSide
 UNAVAILABLE = "该公众号暂时无法提供服务，请稍后再试"
 _TEXT_LIMIT = 2048  # bytes
 _USERS = 20_000
+_LINK = re.compile(r'<a href="weixin://bizmsgmenu\?msgmenucontent=([^"&<]+)&msgmenuid=([^"&<]+)">[^<>]+</a>')
 _BUBBLES = 500  # a user
 
 By = Literal["user", "account", "wechat"]
@@ -66,6 +69,7 @@ class WeChatPlatform:
         self.patience = patience
         self.malformed: deque[str] = deque(maxlen=1000)  # why replies were not shown
         self.deliveries: deque[str] = deque(maxlen=10_000)  # the MsgId of each try
+        self.transferred: deque[str] = deque(maxlen=1000)  # users given to the console's people
         self._token = token
         self._crypto = WeChatCrypto(token, aes_key, app_id) if aes_key else None
         self._app_id = app_id
@@ -133,25 +137,44 @@ class WeChatPlatform:
 
         With `duplicates`, WeChat sends the same push that many times more, all at once, and drops the replies.
         """
-        self._show(openid, "user", text)
+        return await self._sends(openid, text, {"MsgType": "text", "Content": text}, message_id, duplicates)
+
+    async def user_taps(self, openid: str) -> str:
+        """A user taps the newest link in the account's last text, which writes its word in their name; returns what
+        they see as the reply to it. Raises LookupError when there is none to tap."""
+        tapped = next(iter(_LINK.findall(self.answers(openid)[-1])), None)
+        if tapped is None:
+            raise LookupError("the account's last text has no link")
+        word, menu_id = unquote(tapped[0]), tapped[1]
+        return await self._sends(openid, word, {"MsgType": "text", "Content": word, "bizmsgmenuid": menu_id})
+
+    async def user_sends(self, openid: str, kind: str, **fields: str) -> str:
+        """A user sends an image, a voice, a location ...; returns what they see as the reply to it."""
+        return await self._sends(openid, f"[{kind}]", {"MsgType": kind, **fields})
+
+    async def _sends(
+        self, openid: str, bubble: str, fields: Mapping[str, str], message_id: str = "", duplicates: int = 0
+    ) -> str:
+        self._show(openid, "user", bubble)
         self.api.wrote(openid)
-        fields = {"MsgType": "text", "Content": text, "MsgId": message_id or str(next(self._numbers))}
-        push = self._push(openid, fields)
+        push = self._push(openid, {**fields, "MsgId": message_id or str(next(self._numbers))})
         async with asyncio.TaskGroup() as group:
             first = group.create_task(self._until_answered(openid, push))
             for _ in range(duplicates):
                 group.create_task(self._attempt(push))
-        shown = first.result()
-        if shown:
-            self._show(openid, "wechat" if shown == UNAVAILABLE else "account", shown)
-        return shown
+        return self._seen(openid, first.result())
 
     async def event(self, openid: str, event: str, **fields: str) -> str:
         """Something happened (subscribe, CLICK, ...); returns what the user sees as the reply to it."""
-        if event == "subscribe":
-            self.api.wrote(openid)
+        if event in ("subscribe", "CLICK", "SCAN"):
+            self.api.acted(openid)
         push = self._push(openid, {"MsgType": "event", "Event": event, **fields})
-        return await self._until_answered(openid, push)
+        return self._seen(openid, await self._until_answered(openid, push))
+
+    def _seen(self, openid: str, shown: str) -> str:
+        if shown:
+            self._show(openid, "wechat" if shown == UNAVAILABLE else "account", shown)
+        return shown
 
     def _push(self, openid: str, fields: Mapping[str, str]) -> _Push:
         created = int(self._clock())
@@ -219,6 +242,11 @@ class WeChatPlatform:
                 fields = _elements(self._crypto.decrypt_message(dict(fields), *signed).encode())
             except (WeChatException, KeyError, ValueError, TypeError) as error:
                 raise MalformedReply(f"cannot be decrypted ({type(error).__name__})") from error
+        if fields.get("MsgType") == "transfer_customer_service" and len(fields) == 4:
+            if (fields["ToUserName"], fields["FromUserName"]) != (openid, self._account):
+                raise MalformedReply("to and from are not swapped")
+            self.transferred.append(openid)
+            return ""
         if set(fields) != {"ToUserName", "FromUserName", "CreateTime", "MsgType", "Content"}:
             raise MalformedReply(f"elements {sorted(fields)}")
         if (fields["ToUserName"], fields["FromUserName"]) != (openid, self._account):

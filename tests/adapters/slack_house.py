@@ -13,6 +13,7 @@ from aiohttp import web
 
 from adapters.slack.api import SlackApi
 from adapters.slack.channel import SlackChannel
+from adapters.slack.settings import Streaming
 from adapters.slack.simulator import SlackSimulator
 from core.channel import Gateway
 from core.errors import LedgerError
@@ -37,6 +38,9 @@ class KeepingGateway:
         self.kept: dict[tuple[str, str], InboundMessage] = {}
         self.calls = 0
         self.failures = 0  # the next so many calls fail
+        self.stopped: list[ConversationKey] = []
+        self.writing: set[ConversationKey] = set()  # conversations with a reply to stop
+        self.left: list[ConversationKey] = []
         self.entered = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
@@ -52,6 +56,16 @@ class KeepingGateway:
         duplicate = key in self.kept
         self.kept.setdefault(key, message)
         return Receipt(message_id=len(self.kept), state=MessageState.WAITING, duplicate=duplicate)
+
+    async def stop(self, conversation: ConversationKey) -> bool:
+        self.stopped.append(conversation)
+        return conversation in self.writing
+
+    async def leave(self, conversation: ConversationKey) -> None:
+        self.left.append(conversation)
+
+    def phrase(self, bot: str, name: str, language: str) -> str:
+        return f"{bot} {name} {language}"
 
     @property
     def texts(self) -> list[str]:
@@ -84,6 +98,8 @@ class House:
         base_url: str = "",
         public_url: str = "https://bot.example.com",
         retry_seconds: float = 0.01,
+        streaming: Streaming = "edit",
+        stream_seconds: float = 300.0,
     ) -> None:
         self.name = name
         self.gateway = KeepingGateway()
@@ -95,6 +111,7 @@ class House:
             limits=limits,
             scopes=scopes,
             clock=clock,
+            stream_seconds=stream_seconds,
         )
         self.workspace = self.simulator.workspace
         self._clock = clock
@@ -102,6 +119,7 @@ class House:
         self._base_url = base_url
         self._public_url = public_url
         self._retry_seconds = retry_seconds
+        self._streaming = streaming
 
     def open(self, token: str = TOKEN) -> SlackChannel:
         """A channel as `build` makes it, with the times of a test."""
@@ -114,13 +132,14 @@ class House:
             public_url=self._public_url,
             clock=self._clock,
             retry_seconds=self._retry_seconds,
+            streaming=self._streaming,
         )
 
     async def __aenter__(self) -> Self:
         await self.simulator.start()
         self.channel = self.open()
         app = web.Application(middlewares=[ledger_errors])
-        # The channel needs no more of the gateway than `receive`; anything else it asked for would fail here.
+        # The channel needs no more of the gateway than this; anything else it asked for would fail here.
         app.add_routes(self.channel.routes(cast("Gateway", self.gateway)))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 from aiohttp.typedefs import Handler
 
-from adapters.telegram.channel import TelegramChannel
+from adapters.telegram.bot_api import Entity
+from adapters.telegram.channel import TelegramChannel, as_it_is
 from adapters.telegram.settings import Settings
 from adapters.telegram.simulator import TelegramSimulator
 from core.channel import EngineStatus, Gateway
@@ -44,6 +46,8 @@ class KeepingGateway:
     """Keeps messages in a list; `broken` makes it refuse as a full disk would."""
 
     received: list[InboundMessage] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
     broken: int = 0
 
     async def receive(self, message: InboundMessage) -> Receipt:
@@ -53,6 +57,13 @@ class KeepingGateway:
         duplicate = any(message.event_id == other.event_id for other in self.received)
         self.received.append(message)
         return Receipt(len(self.received), MessageState.WAITING, duplicate)
+
+    async def stop(self, conversation: ConversationKey) -> bool:
+        self.stopped.append(str(conversation))
+        return True
+
+    async def leave(self, conversation: ConversationKey) -> None:
+        self.left.append(str(conversation))
 
     async def answered(self, conversation: ConversationKey, event_id: str, seconds: float) -> bool:
         return False
@@ -87,7 +98,7 @@ class KeepingGateway:
         return EngineStatus(True, "ready")
 
     def bot(self, name: str) -> Bot:
-        return Bot(name, "en", {}, {})
+        return Bot(name, "en", {}, {}, commands={"/help": "help", "help me": "help"})
 
     def phrase(self, bot: str, name: str, language: str, **values: str) -> str:
         return name
@@ -98,12 +109,32 @@ class KeepingGateway:
 
 @dataclass
 class Clock:
-    """Seconds that pass only when told to."""
+    """Seconds that pass only when told to; `hurried`: a pause lets its own seconds pass."""
 
     now: float = 1000.0
+    hurried: bool = False
+    pauses: list[float] = field(default_factory=list)
+    waiting: list[tuple[float, asyncio.Event]] = field(default_factory=list)
 
     def __call__(self) -> float:
         return self.now
+
+    async def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        if self.hurried:
+            self.now += seconds
+            return
+        passed = asyncio.Event()
+        self.waiting.append((self.now + seconds, passed))
+        await passed.wait()
+
+    def advance(self, seconds: float) -> None:
+        """Time passes, and whoever paused so long goes on."""
+        self.now += seconds
+        for until, passed in self.waiting:
+            if until <= self.now:
+                passed.set()
+        self.waiting = [one for one in self.waiting if one[0] > self.now]
 
 
 @dataclass
@@ -115,7 +146,6 @@ class House:
     telegram: TelegramSimulator
     url: str
     clock: Clock
-    pauses: list[float]
 
 
 @web.middleware
@@ -138,18 +168,25 @@ def settings(telegram: TelegramSimulator, **values: object) -> Settings:
 
 
 @asynccontextmanager
-async def house(*, name: str = "telegram", public: bool = True, **values: object) -> AsyncIterator[House]:
+async def house(
+    *,
+    name: str = "telegram",
+    public: bool = True,
+    render: Callable[[str], tuple[str, Sequence[Entity]]] = as_it_is,
+    **values: object,
+) -> AsyncIterator[House]:
     """A channel that serves and has started; with `public`, it has registered its webhook too."""
-    async with TelegramSimulator(str(values.get("token", TOKEN))) as telegram:
-        gateway, clock, pauses = KeepingGateway(), Clock(), list[float]()
-
-        async def pause(seconds: float) -> None:
-            pauses.append(seconds)
-
+    gateway, clock = KeepingGateway(), Clock()
+    async with TelegramSimulator(str(values.get("token", TOKEN)), clock=clock) as telegram:
         port = unused_port()
         url = f"http://127.0.0.1:{port}"
         channel = TelegramChannel(
-            name, settings(telegram, **values), public_url=url if public else "", clock=clock, pause=pause
+            name,
+            settings(telegram, **values),
+            public_url=url if public else "",
+            clock=clock,
+            pause=clock.pause,
+            render=render,
         )
         app = web.Application(middlewares=[_errors], client_max_size=64 * 1024)
         app.add_routes(channel.routes(cast("Gateway", gateway)))
@@ -158,7 +195,7 @@ async def house(*, name: str = "telegram", public: bool = True, **values: object
             if public:
                 await telegram.until(lambda: telegram.webhook.url)
             try:
-                yield House(channel, gateway, telegram, f"{url}/{name}", clock, pauses)
+                yield House(channel, gateway, telegram, f"{url}/{name}", clock)
             finally:
                 await channel.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.slack import convert
+from adapters.slack import convert, outbound
 from core.types import ConversationKey, Delivery, InboundMessage, ReplyKind
 from tests.adapters.samples import written
 from tests.adapters.slack_house import samples
@@ -58,6 +59,8 @@ def test_inbound_samples(sample: dict[str, Any]) -> None:
     body = convert.envelope(raw.encode(), content_type)
     assert body is not None
     found = convert.message(body, channel="slack", bot="support")
+    if found == convert.NOT_A_MESSAGE:
+        found = convert.command(body, channel="slack", bot="support")
     assert (written(found) if isinstance(found, InboundMessage) else None) == sample["message"]
 
 
@@ -67,9 +70,9 @@ def test_outbound_samples(sample: dict[str, Any]) -> None:
     key, kind = ConversationKey(**fields["conversation"]), ReplyKind(fields["kind"])
     delivery = Delivery(**(fields | {"conversation": key, "kind": kind}))
     if delivery.reference:
-        call = {"method": "chat.update", "arguments": convert.update(delivery.reference, delivery.text)}
+        call = {"method": "chat.update", "arguments": outbound.update(delivery.reference, delivery.text)}
     else:
-        call = {"method": "chat.postMessage", "arguments": convert.post(delivery.address, delivery.text)}
+        call = {"method": "chat.postMessage", "arguments": outbound.post(delivery.address, delivery.text)}
     assert [call] == sample["calls"]
 
 
@@ -78,6 +81,35 @@ def test_a_mention_and_its_channel_message_have_one_key() -> None:
     pair = converted(mention(text)), converted(mention(text, type="message", channel_type="channel"))
     assert pair[0] == pair[1]
     assert pair[0].event_id == "T1:C1:1.000001"
+
+
+def test_a_guest_is_streamed_to_in_their_own_workspace() -> None:
+    message = converted(mention("hello", user_team="T9"))
+    start = outbound.stream_start(message.address, "a")
+    assert start is not None
+    assert (start["recipient_user_id"], start["recipient_team_id"]) == ("U1", "T9")
+
+
+def test_a_channel_that_names_no_reader_is_not_streamed_to() -> None:
+    assert outbound.stream_start({"channel": "C1", "thread_ts": "1.000001"}, "a") is None
+    assert outbound.stream_start({"channel": "D1", "thread_ts": ""}, "a") is None
+    assert outbound.stream_start({"channel": "D1", "thread_ts": "1.000001"}, "a") is not None
+
+
+def test_in_the_agent_view_each_direct_message_begins_a_thread() -> None:
+    found = convert.message(direct("a"), channel="slack", bot="support", threads=True)
+    assert isinstance(found, InboundMessage)
+    assert (found.conversation.thread_id, found.address["thread_ts"]) == ("1.000001", "1.000001")
+
+
+def test_two_edits_of_one_message_are_two_events_of_one_source() -> None:
+    edits = []
+    for second in ("2", "3"):
+        after = {"user": "U1", "ts": "1.000001", "text": second, "edited": {"user": "U1", "ts": f"{second}.000000"}}
+        change = {"subtype": "message_changed", "message": after, "previous_message": {"text": "1"}}
+        edits.append(converted(envelope({"type": "message", "channel_type": "im", "channel": "D1", **change})))
+    assert len({edit.event_id for edit in edits} | {converted(direct("1")).event_id}) == 3
+    assert {edit.source_id for edit in edits} == {converted(direct("1")).source_id}
 
 
 def test_another_text_in_the_same_channel_has_another_key() -> None:
@@ -109,13 +141,14 @@ def test_threads(event: dict[str, Any], thread: str) -> None:
         ({"bot_id": "B1"}, "from_a_bot"),
         ({"user": BOT}, "from_a_bot"),
         ({"subtype": "bot_message"}, "subtype"),
-        ({"subtype": "message_changed"}, "subtype"),
+        ({"subtype": "message_changed"}, "no_edit_of_a_person"),
+        ({"subtype": "message_changed", "message": "odd", "previous_message": 1}, "no_edit_of_a_person"),
         ({"subtype": ["odd"]}, "subtype"),
         ({"user": "USLACK"}, "not_a_person"),
         ({"user": None}, "not_a_person"),
         ({"ts": "nan"}, "no_channel_or_ts"),
-        ({"text": f" <@{BOT}> "}, "no_text"),
-        ({"text": None}, "no_text"),
+        ({"text": " "}, "no_text"),
+        ({"text": None, "attachments": [{"is_share": True}, 1]}, "no_text"),
         ({"channel": "C1", "channel_type": "channel"}, "not_mentioned"),
         ({"channel": "G1", "channel_type": "mpim"}, "not_mentioned"),
     ],
@@ -159,27 +192,73 @@ def test_readable(written: str, read: str) -> None:
 
 @given(st.text())
 def test_no_text_of_the_model_keeps_a_control_character(text: str) -> None:
-    escaped = convert.escape(text)
+    escaped = outbound.escape(text)
     assert "<" not in escaped
     assert ">" not in escaped
-    assert len(escaped) == convert.length(text)
+    assert len(escaped) == outbound.length(text)
     assert escaped.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&") == text
+
+
+marked = st.text(st.sampled_from("`~ \n<>!@#&ab:/|") | st.characters(codec="utf-8"), max_size=60)
+
+
+@given(marked, marked)
+def test_what_a_text_becomes_begins_with_what_its_beginning_becomes(beginning: str, rest: str) -> None:
+    assert outbound.markdown(beginning + rest).startswith(outbound.markdown(beginning))
+
+
+@given(marked)
+def test_no_token_of_slacks_is_left_in_markdown(text: str) -> None:
+    for whole in (False, True):
+        shown = outbound.markdown(text, whole=whole)
+        assert not re.search(r"<(?:[!@#]|[a-zA-Z]+:)", shown)
+        assert len(shown) <= outbound.length(text) + shown.count("\u200b")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a < b & <order-id>", "a &lt; b &amp; &lt;order-id&gt;"),
+        ("use `cat <file>` & go", "use `cat <file>` &amp; go"),
+        ("``a ` <b>`` <c>", "``a ` <b>`` &lt;c&gt;"),
+        ("`<!channel>`", "`<\u200b!channel>`"),
+        ("```sh\ncat <file> && <!here>\n```\n<a>", "```sh\ncat <file> && <\u200b!here>\n```\n&lt;a&gt;"),
+        ("~~~\n<https://a|b>\n```\n<x>\n~~~~", "~~~\n<https\u200b://a|b>\n```\n<x>\n~~~~"),
+        ("``` <a> ```\n<b>", "``` <a> ```\n&lt;b&gt;"),
+        ("```\n<a>", "```\n<a>"),
+    ],
+)
+def test_markdown(text: str, shown: str) -> None:
+    assert outbound.markdown(text, whole=True) == shown
 
 
 @given(anything, anything)
 def test_no_value_makes_it_raise(outer: object, inner: Any) -> None:
     for body in (outer, {"type": "event_callback", "event": inner, "authorizations": outer}):
         convert.message(body, channel="slack", bot="support", own_user=BOT)
+        if isinstance(body, dict):
+            convert.command(body, channel="slack", bot="support")
+            convert.stopped(body, channel="slack", bot="support")
+            convert.left(body, BOT)
 
 
 @given(
     st.fixed_dictionaries(
-        {}, optional=dict.fromkeys(("user", "ts", "text", "channel", "subtype", "thread_ts"), anything)
+        {},
+        optional=dict.fromkeys(
+            ("user", "ts", "text", "channel", "subtype", "thread_ts", "files", "attachments", "user_profile", "team"),
+            anything,
+        ),
     )
 )
 def test_no_event_makes_it_raise(event: dict[str, Any]) -> None:
     for kind in ("message", "app_mention"):
         convert.message(envelope(event | {"type": kind}), channel="slack", bot="support")
+    edit = {"type": "message", "subtype": "message_changed", "channel": "D1", "message": event | {"edited": event}}
+    convert.message(envelope(edit), channel="slack", bot="support")
+    for kind in ("agent_session_stopped", "tokens_revoked", "member_left_channel"):
+        convert.stopped(envelope(event | {"type": kind, "tokens": event}), channel="slack", bot="support")
+        convert.left(envelope(event | {"type": kind, "tokens": event}), BOT)
 
 
 @given(st.binary(), st.sampled_from(["application/json", "application/x-www-form-urlencoded", "text/plain"]))

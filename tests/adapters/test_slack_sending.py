@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from adapters.slack.api import Allowance
-from adapters.slack.convert import TEXT_LIMIT, length
+from adapters.slack.outbound import TEXT_LIMIT, length
 from adapters.slack.simulator import Fault
 from core.errors import DeliveryError
 from tests.adapters.slack_house import House, delivery, draft, ready, samples

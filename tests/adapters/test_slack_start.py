@@ -90,5 +90,18 @@ async def test_build_opens_nothing_and_fills_the_port() -> None:
     settings = Settings.model_validate({"token": TOKEN, "signing_secret": SECRET})
     channel = build("slack_de", settings, public_url="")
     assert channel.name == "slack_de"
-    assert channel.traits.preview_seconds == 1.3
+    assert channel.traits.preview_seconds == 0.65
     await channel.close()
+
+
+@pytest.mark.parametrize(("streaming", "pace"), [("auto", 0.65), ("native", 0.65), ("edit", 1.3)])
+async def test_the_pace_is_that_of_the_streams(streaming: str, pace: float) -> None:
+    settings = Settings.model_validate({"token": TOKEN, "signing_secret": SECRET, "streaming": streaming})
+    channel = build("slack", settings, public_url="")
+    assert channel.traits.preview_seconds == pace
+    await channel.close()
+
+
+def test_another_way_of_streaming_is_a_mistake_at_the_start() -> None:
+    with pytest.raises(ValidationError):
+        Settings.model_validate({"token": TOKEN, "signing_secret": SECRET, "streaming": "always"})

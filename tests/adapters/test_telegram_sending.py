@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -141,6 +142,37 @@ async def test_a_send_that_fails(fault: Fault, retryable: bool, retry_after: flo
         assert home.telegram.counts["sendMessage"] == 1
 
 
+@pytest.mark.parametrize(
+    ("description", "gone"),
+    [
+        ("Forbidden: bot was blocked by the user", True),
+        ("Forbidden: user is deactivated", True),
+        ("Forbidden: bot was kicked from the supergroup chat", True),
+        ("Forbidden: bot can't send messages to bots", False),
+    ],
+)
+async def test_who_is_gone_is_left_by_preview_and_delivery(description: str, gone: bool) -> None:
+    async with house() as home:
+        home.telegram.fail("sendMessage", Fault(403, description), times=2)
+        with pytest.raises(DeliveryError):
+            await home.channel.preview(draft("Hel"))
+        with pytest.raises(DeliveryError) as caught:
+            await home.channel.deliver(delivery("Hello"))
+        assert (caught.value.retryable, caught.value.unclear) == (False, False)
+        assert home.gateway.left == [f"telegram/support/{CUSTOMER}"] * (2 if gone else 0)
+
+
+async def test_a_business_customer_is_answered_in_the_owners_name() -> None:
+    async with house() as home:
+        place = {"chat_id": CUSTOMER, "chat_type": "private", "message_id": 1, "business_connection_id": "b1"}
+        first = replace(draft("Hel"), address=place)
+        reference = await home.channel.preview(first)
+        await home.channel.deliver(replace(delivery("Hello", reference or ""), address=place))
+        calls = [call for call in home.telegram.calls if "text" in call.parameters]
+        assert [call.parameters["business_connection_id"] for call in calls] == ["b1", "b1"]
+        assert home.telegram.bot_texts(CUSTOMER) == ["Hello"]
+
+
 @pytest.mark.parametrize("fault", [NO_ANSWER, Fault(drop=True), Fault(reset=True), Fault(500, "Internal Server Error")])
 async def test_an_edit_with_an_unknown_outcome_may_be_repeated(fault: Fault) -> None:
     async with house() as home:
@@ -187,7 +219,7 @@ async def test_a_preview_from_before_the_migration_is_replaced() -> None:
         assert home.telegram.bot_texts(GROUP) == ["Hello"]
 
 
-async def test_a_refused_preview_holds_further_ones_back_but_not_the_reply() -> None:
+async def test_a_refused_preview_holds_everything_back_until_its_time_is_over() -> None:
     async with house() as home:
         reference = await home.channel.preview(draft("Hel"))
         assert reference is not None
@@ -195,7 +227,12 @@ async def test_a_refused_preview_holds_further_ones_back_but_not_the_reply() -> 
         with pytest.raises(DeliveryError):
             await home.channel.preview(draft("Hello", reference))
         assert await home.channel.preview(draft("Hello th", reference)) == reference
+        home.clock.now += 4
+        with pytest.raises(DeliveryError) as caught:
+            await home.channel.deliver(delivery("Hello there", reference))
+        assert (caught.value.retryable, caught.value.retry_after) == (True, 10.0)
         assert home.telegram.counts["editMessageText"] == 1
+        home.clock.now += 10
         await home.channel.deliver(delivery("Hello there", reference))
         assert home.telegram.bot_texts(CUSTOMER) == ["Hello there"]
 

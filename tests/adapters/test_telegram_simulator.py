@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from adapters.telegram.simulator import Fault, TelegramSimulator
+from adapters.telegram.simulator import Fault, TelegramSimulator, flood
 
 TOKEN = "6000001:AAsampleTOKENsample"
 
@@ -173,3 +173,37 @@ async def test_a_dropped_answer_was_done_and_a_reset_was_not() -> None:
             with pytest.raises(aiohttp.ClientError):
                 await call(telegram, "sendMessage", chat_id=1, text=text)
         assert telegram.bot_texts(1) == ["done"]
+
+
+async def test_a_refused_chat_stays_closed_for_as_long_as_it_said() -> None:
+    now = [0.0]
+    async with TelegramSimulator(TOKEN, clock=lambda: now[0]) as telegram:
+        url = f"{telegram.base_url}/bot{TOKEN}/sendMessage"
+        telegram.fail("sendMessage", flood(14))
+        statuses = []
+        async with aiohttp.ClientSession() as http:
+            for seconds, chat in ((0, 1), (13, 1), (0, 2), (1, 1)):
+                now[0] += seconds
+                async with http.post(url, json={"chat_id": chat, "text": "x"}) as response:
+                    statuses.append(response.status)
+        assert (statuses, telegram.early) == ([429, 429, 200, 200], 1)
+
+
+async def test_who_blocked_the_bot_gets_nothing_until_they_write() -> None:
+    async with TelegramSimulator(TOKEN) as telegram:
+        telegram.user_leaves(1)
+        telegram.user_leaves(-1)
+        for chat in (1, -1):
+            assert (await call(telegram, "sendMessage", chat_id=chat, text="x"))["error_code"] == 403
+        telegram.user_says(1, "back")
+        assert (await call(telegram, "sendMessage", chat_id=1, text="x"))["ok"]
+
+
+async def test_a_deleted_message_is_gone() -> None:
+    async with TelegramSimulator(TOKEN) as telegram:
+        sent = (await call(telegram, "sendMessage", chat_id=1, text="x"))["result"]
+        assert isinstance(sent, dict)
+        assert (await call(telegram, "deleteMessage", chat_id=1, message_id=sent["message_id"]))["ok"]
+        assert telegram.bot_texts(1) == []
+        again = await call(telegram, "deleteMessage", chat_id=1, message_id=sent["message_id"])
+        assert again["description"] == "Bad Request: message to delete not found"

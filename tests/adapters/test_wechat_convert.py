@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.wechat import convert
-from core.types import InboundMessage
+from core.types import ConversationKey, InboundMessage
 from tests.adapters.samples import written
 from tests.adapters.wechat_house import KEY, USER, house
 
@@ -75,16 +75,22 @@ def test_what_is_no_push_has_no_fields(body: bytes) -> None:
 @given(st.binary(max_size=300) | st.text(max_size=200).map(lambda text: f"<xml>{text}</xml>".encode(errors="replace")))
 def test_any_bytes_are_read_without_raising(body: bytes) -> None:
     fields = convert.fields_of(body)
-    assert fields is None or isinstance(convert.inbound(fields, channel="wechat", bot="support"), (str, InboundMessage))
+    kinds = (str, InboundMessage, ConversationKey)
+    assert fields is None or isinstance(convert.inbound(fields, channel="wechat", bot="support"), kinds)
 
 
-NAMES = st.sampled_from(["ToUserName", "FromUserName", "CreateTime", "MsgType", "Content", "MsgId", "Event"])
+NAMES = ["ToUserName", "FromUserName", "CreateTime", "MsgType", "Content", "MsgId", "Event", "EventKey"]
+NAMES += ["Recognition", "Title", "Url", "bizmsgmenuid"]
+WORDS = ["text", "event", "voice", "link", "image", "subscribe", "unsubscribe", "CLICK", "stop"]
 
 
-@given(st.dictionaries(NAMES, st.text(max_size=40) | st.sampled_from(["text", "event"])))
-def test_any_fields_are_a_message_or_a_reason(fields: dict[str, str]) -> None:
+@given(st.dictionaries(st.sampled_from(NAMES), st.text(max_size=40) | st.sampled_from(WORDS)))
+def test_any_fields_are_a_message_a_leaving_or_a_reason(fields: dict[str, str]) -> None:
     found = convert.inbound(fields, channel="wechat", bot="support")
-    assert found if isinstance(found, str) else found.text and found.event_id and found.user_id
+    if isinstance(found, InboundMessage):
+        assert found.text or found.command or found.unreadable
+        assert found.event_id and found.user_id
+    assert found
 
 
 def test_numbers_of_other_scripts_are_no_time() -> None:
@@ -106,6 +112,8 @@ def test_an_event_is_told_apart_by_sender_time_and_kind() -> None:
     event = {"FromUserName": USER, "CreateTime": "1790000000", "Event": "subscribe"}
     assert convert.event_id(event) == f"{USER}:1790000000:subscribe"
     assert convert.event_id(event | {"MsgId": "7"}) == "7"
+    click = event | {"Event": "CLICK", "EventKey": "a"}
+    assert convert.event_id(click) != convert.event_id(click | {"EventKey": "b"})
 
 
 TRICKY = [

@@ -6,12 +6,14 @@ import asyncio
 
 import pytest
 
-from adapters.wechat.convert import utf8_length
+from adapters.wechat.convert import tap_link, utf8_length
 from adapters.wechat.simulator import UNAVAILABLE
 from core.types import MessageState
 from tests.adapters.wechat_house import PHRASES, USER, House, house
 
-STILL, MORE = PHRASES["still_writing"], PHRASES["more_follows"]
+WORDS = (("still_writing", "fetch_answer"), ("more_follows", "fetch_more"))
+STILL_ZH, MORE_ZH = (f"{PHRASES[said]}\n{tap_link(PHRASES[link], 'zh')}" for said, link in WORDS)
+STILL, MORE = (f"{PHRASES[said]}\n{tap_link(PHRASES[link], 'en')}" for said, link in WORDS)
 LONG = ("一" * 600, "二" * 600, "三" * 600)  # 1,800 bytes each: one fills a message
 
 
@@ -21,7 +23,7 @@ async def unanswered(home: House, text: str, message_id: str) -> None:
     await home.next_try(message_id)
     await home.next_try(message_id)
     await home.gateway.give_up()
-    assert await said == STILL
+    assert await said in (STILL, STILL_ZH)
 
 
 @pytest.mark.parametrize("safe", [False, True])
@@ -80,7 +82,7 @@ async def test_a_long_answer_comes_whole_and_in_order() -> None:
         said = await home.says("Tell me everything", "1")
         await home.gateway.commit(*LONG)
         assert await said == f"{LONG[0]}\n\n{MORE}"
-        assert await home.wechat.user_says(USER, "继续") == f"{LONG[1]}\n\n{MORE}"
+        assert await home.wechat.user_says(USER, "继续") == f"{LONG[1]}\n\n{MORE_ZH}"
         assert await home.wechat.user_says(USER, "1") == LONG[2]
         assert not home.wechat.malformed
 
@@ -125,7 +127,7 @@ async def test_a_lost_response_is_repeated(lost: int) -> None:
         await home.gateway.commit(*LONG)
         assert await said == f"{LONG[0]}\n\n{MORE}"
         assert list(home.wechat.deliveries) == ["1"] * (lost + 1)
-        assert await home.wechat.user_says(USER, "1") == f"{LONG[1]}\n\n{MORE}"
+        assert await home.wechat.user_says(USER, "1") == f"{LONG[1]}\n\n{MORE_ZH}"
 
 
 async def test_a_lost_response_is_repeated_after_a_restart() -> None:
@@ -208,7 +210,7 @@ async def test_the_notice_speaks_the_users_language() -> None:
 
 async def test_in_real_time_the_last_try_is_answered_before_wechat_gives_up() -> None:
     async with house(patience=0.5, answer_seconds=0.1, hold_seconds=30) as home:
-        assert await home.wechat.user_says(USER, "订单在哪里") == STILL
+        assert await home.wechat.user_says(USER, "订单在哪里") == STILL_ZH
         assert len(home.wechat.deliveries) == 3
         await home.gateway.commit("在路上")
         assert await home.wechat.user_says(USER, "1") == "在路上"
@@ -216,7 +218,7 @@ async def test_in_real_time_the_last_try_is_answered_before_wechat_gives_up() ->
 
 async def test_a_connection_wechat_leaves_open_is_closed_without_an_answer(caplog: pytest.LogCaptureFixture) -> None:
     async with house(patience=30, answer_seconds=0.05, hold_seconds=0.05) as home:
-        assert await home.wechat.user_says(USER, "订单在哪里") == STILL
+        assert await home.wechat.user_says(USER, "订单在哪里") == STILL_ZH
         assert len(home.wechat.deliveries) == 3
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 

@@ -141,7 +141,8 @@ async def test_an_encrypted_push_without_a_key_tells_the_operator() -> None:
         b'{"a":',
         b'<!DOCTYPE x [<!ENTITY a "b">]><xml><Content>&a;</Content></xml>',
         b"<xml>" + b"<a>" * 20_000 + b"</xml>",
-        render(HEAD | {"MsgType": "event", "Event": "subscribe"}).encode(),
+        render(HEAD | {"MsgType": "event", "Event": "SCAN", "EventKey": "42"}).encode(),
+        render(HEAD | {"MsgType": "event", "Event": "VIEW", "EventKey": "https://example.com"}).encode(),
         render(HEAD | {"MsgType": "hologram", "MsgId": "3"}).encode(),
     ],
 )

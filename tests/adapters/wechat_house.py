@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from aiohttp import web
@@ -14,7 +14,9 @@ from adapters.wechat.channel import WeChat
 from adapters.wechat.settings import Settings
 from adapters.wechat.simulator import WeChatPlatform
 from core.channel import Gateway
+from core.errors import DeliveryError
 from core.types import (
+    Bot,
     ConversationKey,
     Delivery,
     Entry,
@@ -30,7 +32,13 @@ APP_ID = "wx0123456789abcdef"
 SECRET = "sample-app-secret"
 KEY = "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG"
 USER = "oSampleCustomer000000000001"
-PHRASES = {"still_writing": "稍后发送任意消息查看回复。", "more_follows": "（未完，发送任意消息继续）"}
+PHRASES = {
+    "still_writing": "我还在写回复。",
+    "fetch_answer": "点这里查看回复",
+    "more_follows": "（未完）",
+    "fetch_more": "点这里看后面的内容",
+    "all_fetched": "已经全部发给您了。",
+}
 
 
 class MemoryGateway:
@@ -45,9 +53,12 @@ class MemoryGateway:
         self.received = 0  # deliveries, redeliveries included
         self.waits = 0
         self.language = ""  # of the last phrase
+        self.left: list[str] = []
         self.accepts_as = MessageState.WAITING
+        self.answers_at_once = ""  # what the house itself says to every new message
         self._parts: list[Delivery] = []
         self._taken: dict[int, str] = {}
+        self._sending: set[int] = set()
         self._given_up = 0
         self._changed = asyncio.Condition()
 
@@ -56,6 +67,8 @@ class MemoryGateway:
         self.messages.setdefault(message.event_id, message)
         self.states.setdefault(message.event_id, self.accepts_as)
         self.received += 1
+        if self.answers_at_once and not duplicate:
+            self._reply(message, self.answers_at_once, kind=ReplyKind.NOTICE)
         await self._ring()
         return Receipt(1, self.states[message.event_id], duplicate)
 
@@ -85,36 +98,65 @@ class MemoryGateway:
     async def waiting_parts(self, conversation: ConversationKey, reference: str) -> tuple[Delivery, ...]:
         own = [part for part in self._parts if part.conversation == conversation]
         mine = [part for part in own if self._taken.get(part.id) == reference]
-        return tuple(mine or [part for part in own if part.id not in self._taken])
+        return tuple(mine or [part for part in own if part.id not in self._taken and part.id not in self._sending])
 
     async def hand_over(self, deliveries: Iterable[int], reference: str) -> frozenset[int]:
-        fresh = frozenset(id for id in deliveries if id not in self._taken)
-        self._taken |= dict.fromkeys(fresh, reference)
+        fresh = frozenset(id for id in deliveries if self._taken.get(id, reference) == reference)
+        self._taken |= dict.fromkeys(fresh - self._sending, reference)
+        self._tried(fresh)
         return fresh
+
+    async def carry(self, channel: WeChat) -> list[DeliveryError]:
+        """Send what waits as the outbox does: in order, and nothing behind what was refused."""
+        errors: list[DeliveryError] = []
+        for part in [part for part in self._parts if part.id not in self._taken]:
+            self._sending.add(part.id)
+            self._tried([part.id])
+            try:
+                self._taken[part.id] = await channel.deliver(part)
+            except DeliveryError as error:
+                errors.append(error)
+                break
+            finally:
+                self._sending.discard(part.id)
+        return errors
+
+    def _tried(self, ids: Iterable[int]) -> None:
+        self._parts = [replace(part, attempts=part.attempts + (part.id in ids)) for part in self._parts]
 
     def phrase(self, bot: str, name: str, language: str, **values: str) -> str:
         self.language = language
         return PHRASES[name]
 
+    def bot(self, name: str) -> Bot:
+        return Bot(name, "zh", {}, {"zh": PHRASES}, commands={"/human": "human", "转人工": "human"})
+
+    async def leave(self, conversation: ConversationKey) -> None:
+        self.left.append(conversation.chat_id)
+        self._parts = [part for part in self._parts if part.conversation != conversation or part.id in self._taken]
+
     async def commit(self, *texts: str, of: Iterable[str] = ()) -> None:
         """Answer the messages of these texts (or all) with one reply of these parts, as one turn does."""
         wanted = set(of) or {message.text for message in self.messages.values()}
         answered = [message for message in self.messages.values() if message.text in wanted]
+        self._reply(answered[-1], *texts)
+        self.states |= {message.event_id: MessageState.ANSWERED for message in answered}
+        await self._ring()
+
+    def _reply(self, message: InboundMessage, *texts: str, kind: ReplyKind = ReplyKind.ANSWER) -> None:
+        self.states[message.event_id] = MessageState.ANSWERED
         for number, text in enumerate(texts, start=1):
-            message = answered[-1]
             part = Delivery(
                 id=len(self._parts) + 1,
                 turn_id=1,
                 conversation=message.conversation,
                 address=message.address,
                 text=text,
-                kind=ReplyKind.ANSWER,
+                kind=kind,
                 part=number,
                 parts=len(texts),
             )
             self._parts.append(part)
-        self.states |= {message.event_id: MessageState.ANSWERED for message in answered}
-        await self._ring()
 
     async def give_up(self) -> None:
         """Let every wait now under way run out."""

@@ -60,7 +60,7 @@ async def test_a_question_is_answered_by_the_model(driver: Driver, bot: Bot, vll
                 await asyncio.sleep(0.05)
             while not (seen := driver.seen(1)):
                 await asyncio.sleep(0.05)
-            if seen == [bot.phrase("still_writing", "en")]:  # a reply too slow for the platform's own tries
+            if seen[0].startswith(bot.phrase("still_writing", "en")):  # a reply too slow for the platform's own tries
                 await driver.say(1, "1")
                 while len(seen := driver.seen(1)) < 2:
                     await asyncio.sleep(0.05)

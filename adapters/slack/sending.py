@@ -1,0 +1,180 @@
+"""Shows replies in Slack: each in one message, whole at the end, whatever became of its preview.
+
+A preview grows by a stream of Slack's (streams.py) or by edits. Whatever goes wrong with a stream, chat.update with the
+whole text on the same message mends it; never is there a second one.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from adapters.slack import outbound
+from adapters.slack.api import Allowance, CallRefused, SlackApi
+from adapters.slack.streams import STOPPED, Stream, Streams
+from core.errors import DeliveryError
+from core.types import Delivery, Draft, JsonObject
+
+EDIT_SECONDS = 1.3  # chat.update is tier 3, 50 a minute (docs.slack.dev/apis/web-api/rate-limits)
+PREVIEWS_KEPT = 512  # replies whose newest preview is remembered, so that no text is sent twice
+
+# The preview can no longer become the final text: the text goes into a message of its own.
+_PREVIEW_GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
+_NOT_A_MEMBER = frozenset({"not_in_channel", "channel_not_found"})
+
+
+class Log(Protocol):
+    """What is used of structlog's logger."""
+
+    def info(self, event: str, **values: object) -> object: ...
+
+
+@dataclass(slots=True)
+class _Shown:
+    """The newest preview of a reply."""
+
+    reference: str
+    text: str  # as Slack confirmed it
+    at: float
+    stream: Stream | None = None
+
+
+class Sending:
+    """Previews and finals of one workspace. `streams` is None where replies grow by edits only."""
+
+    def __init__(self, api: SlackApi, streams: Streams | None, clock: Callable[[], float], log: Log) -> None:
+        self._api = api
+        self._streams = streams
+        self._clock = clock
+        self._log = log
+        self._updates = Allowance(clock)
+        self._shown: OrderedDict[int, _Shown] = OrderedDict()  # by turn
+
+    @property
+    def streaming(self) -> bool:
+        """Whether Slack streams some replies here, as far as is known."""
+        return self._streams is not None and self._streams.known
+
+    async def preview(self, draft: Draft) -> str | None:
+        """Show the newest text, or leave it for the next time. Raises DeliveryError."""
+        shown = self._shown.get(draft.turn_id)
+        if shown is not None and shown.reference != draft.reference:
+            shown = None
+        if not draft.reference:
+            return await self._begin(draft)
+        if shown is not None and shown.stream is not None and shown.stream.open and self._streams is not None:
+            text = outbound.stream_text(draft.text)
+            if await self._streams.append(shown.stream, text):
+                return shown.reference
+        text = outbound.draft_text(draft.text)
+        if not text or (shown is not None and (shown.text == text or self._too_soon(shown))):
+            return draft.reference
+        if not self._updates.spare():
+            return draft.reference
+        self._shown.pop(draft.turn_id, None)  # unknown until Slack confirms
+        markdown = shown is not None and shown.stream is not None
+        reference = await self._update(draft.reference, text, markdown=markdown)
+        stream = shown.stream if shown is not None else None
+        self._remember(draft.turn_id, _Shown(reference, text, self._clock(), stream))
+        return reference
+
+    async def deliver(self, delivery: Delivery) -> str:
+        """Send one part for good. Raises DeliveryError; a repeat after one that is retryable shows nothing twice."""
+        if not delivery.reference:
+            return await self._post(delivery.address, delivery.text)
+        shown = self._shown.get(delivery.turn_id) if delivery.part == 1 else None
+        if shown is not None and shown.reference != delivery.reference:
+            shown = None
+        stream = shown.stream if shown is not None else None
+        if stream is None and shown is not None and shown.text == delivery.text:
+            self._shown.pop(delivery.turn_id, None)
+            return delivery.reference  # Slack confirmed this very text already
+        if stream is not None and self._streams is not None and await self._streams.finish(stream, delivery.text):
+            self._shown.pop(delivery.turn_id, None)
+            return delivery.reference
+        self._updates.take()
+        try:
+            reference = await self._update(delivery.reference, delivery.text, markdown=stream is not None)
+        except CallRefused as refusal:
+            if refusal.code not in _PREVIEW_GONE:
+                raise
+            self._log.info("preview_gone", delivery=delivery.id, reason=refusal.code)
+            reference = await self._post(delivery.address, delivery.text)
+        self._shown.pop(delivery.turn_id, None)
+        return reference
+
+    async def _begin(self, draft: Draft) -> str | None:
+        text = outbound.draft_text(draft.text)
+        if not text:
+            return None
+        stream = None
+        if self._streams is not None:
+            text = outbound.stream_text(draft.text)
+            stream = await self._streams.start(draft.address, text)
+        if stream is None:
+            text = outbound.draft_text(draft.text)
+            reference = await self._post(draft.address, text)
+        else:
+            reference = stream.reference
+        self._remember(draft.turn_id, _Shown(reference, text, self._clock(), stream))
+        return reference
+
+    def _too_soon(self, shown: _Shown) -> bool:
+        """Edits are slower than a stream, and the channel has one pace for both."""
+        return self.streaming and self._clock() - shown.at < EDIT_SECONDS
+
+    async def _post(self, address: JsonObject, text: str) -> str:
+        # Not repeatable: Slack keeps client_msg_id to its own apps (github.com/slackapi/java-slack-sdk/issues/852), and
+        # there is no other key that would make a second post the first one.
+        try:
+            answer, _ = await self._api.call("chat.postMessage", outbound.post(address, text), repeatable=False)
+        except CallRefused as refusal:
+            elsewhere = outbound.otherwise(address)
+            if elsewhere is None or refusal.code not in _NOT_A_MEMBER:
+                raise
+            # A slash command works where the bot is no member: its answer goes to the person alone.
+            answer, _ = await self._api.call("chat.postMessage", outbound.post(elsewhere, text), repeatable=False)
+        reference = outbound.reference_of(answer)
+        if not reference:
+            raise DeliveryError("chat.postMessage: Slack named no message", unclear=True)
+        return reference
+
+    async def _update(self, reference: str, text: str, *, markdown: bool) -> str:
+        try:
+            try:
+                answer = await self._edit(reference, text, markdown=markdown)
+            except CallRefused as refusal:
+                if refusal.code != "streaming_state_conflict":
+                    raise
+                # A stream is still open, ours or that of a process that died.
+                await self._stop(reference)
+                answer = await self._edit(reference, text, markdown=True)
+        except DeliveryError as error:
+            if error.retry_after is not None:
+                self._updates.pause(error.retry_after)
+            raise
+        return outbound.reference_of(answer) or reference
+
+    async def _edit(self, reference: str, text: str, *, markdown: bool) -> JsonObject:
+        arguments = outbound.update_markdown(reference, text) if markdown else outbound.update(reference, text)
+        return (await self._api.call("chat.update", arguments, repeatable=True))[0]
+
+    async def _stop(self, reference: str) -> None:
+        try:
+            await self._api.call("chat.stopStream", outbound.stream_end(reference), repeatable=True)
+        except CallRefused as refusal:
+            if refusal.retryable:
+                raise
+            self._log.info("stream_stop_refused", reason=refusal.code)
+
+    def _remember(self, turn_id: int, shown: _Shown) -> None:
+        self._shown[turn_id] = shown
+        if len(self._shown) > PREVIEWS_KEPT:
+            self._shown.popitem(last=False)
+
+
+def stopped_by_user(error: DeliveryError) -> bool:
+    """Whether Slack refused a preview because its reader pressed stop."""
+    return isinstance(error, CallRefused) and error.code == STOPPED

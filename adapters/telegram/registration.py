@@ -1,0 +1,90 @@
+"""Registers the webhook until it works, and tells for `main.py check` what Telegram has on record.
+
+No log line or finding holds the token, which is part of every address of the Bot API.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from adapters.telegram.addressed import Identity
+from adapters.telegram.bot_api import BotApi
+from core.channel import Finding
+from core.errors import DeliveryError
+
+_LONGEST_PAUSE_SECONDS = 60.0
+
+
+def derived_secret(token: str) -> str:
+    """The webhook's secret where none is set: the same after a restart, and it tells nothing of the token."""
+    return hmac.new(token.encode(), b"frontdesk telegram webhook", hashlib.sha256).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """Our side of the webhook; `url` is "" when the public address is not known."""
+
+    url: str
+    secret: str
+    connections: int
+
+
+async def register(
+    api: BotApi,
+    hook: Hook,
+    learn: Callable[[Identity], None],
+    pause: Callable[[float], Awaitable[None]],
+    log: structlog.stdlib.BoundLogger,
+) -> None:
+    """Learn the bot's name and register the webhook; returns when that is done or refused for good."""
+    seconds_next = 1.0
+    while True:
+        try:
+            me = await api.me()
+            learn(me)
+            if hook.url:
+                await api.set_webhook(hook.url, hook.secret, connections=hook.connections)
+        except DeliveryError as error:
+            if not error.retryable:
+                log.error("telegram_registration_refused", reason=error.reason, webhook=hook.url)
+                return
+            seconds = max(seconds_next, error.retry_after or 0.0)
+            log.warning("telegram_registration_failed", reason=error.reason, again_in_seconds=seconds)
+            await pause(seconds)
+            seconds_next = min(2 * seconds_next, _LONGEST_PAUSE_SECONDS)
+        else:
+            log.info("telegram_registered", username=me.username, webhook=hook.url)
+            return
+
+
+async def findings(name: str, api: BotApi, url: str) -> list[Finding]:
+    """The lines of `main.py check`."""
+    subject = f"{name}: token"
+    try:
+        me = await api.me()
+    except DeliveryError as error:
+        remedy = "check the token, api_base_url, and that this machine reaches it"
+        return [Finding(subject, False, error.reason, remedy)]
+    found = [Finding(subject, True, f"@{me.username}, id {me.id}")]
+    subject = f"{name}: webhook"
+    try:
+        webhook = await api.webhook()
+    except DeliveryError as error:
+        return [*found, Finding(subject, False, error.reason, "try again")]
+    if not url:
+        remedy = "set server.public_url to the https address under which Telegram reaches this server"
+        # Not wrong: the webhook may be registered by hand, or the rest be tried first.
+        return [*found, Finding(subject, True, "not registered by us: server.public_url is empty", remedy)]
+    if webhook.url != url:
+        detail = "registered elsewhere" if webhook.url else "not registered"
+        return [*found, Finding(subject, False, detail, f"start Frontdesk: it registers {url}")]
+    if webhook.pending and webhook.last_error:
+        detail = f"{webhook.pending} updates wait; Telegram says: {webhook.last_error}"
+        remedy = f"make {url} reachable from the internet (ports 443, 80, 88, 8443)"
+        return [*found, Finding(subject, False, detail, remedy)]
+    return [*found, Finding(subject, True, f"{webhook.url}, {webhook.pending} updates wait")]
