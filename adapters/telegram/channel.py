@@ -190,7 +190,9 @@ class TelegramChannel:
             case InboundMessage():
                 self._recent.seen(told.conversation)
                 receipt = await gateway.receive(told)
-                if receipt.state is MessageState.WAITING and not receipt.duplicate:
+                # While the model is loading nobody writes, and the sign would say so for an hour.
+                writing = receipt.state is MessageState.WAITING and gateway.engine_status().ready
+                if writing and not receipt.duplicate:
                     self._typing.begin(told.conversation, _place(told.address)[0])
         return web.Response()
 

@@ -3,8 +3,9 @@
 The limits are not published as numbers to count on; these are the customary ones: one message a second in one chat,
 with bursts tolerated, 30 a second over all chats (core.telegram.org/bots/faq#my-bot-is-hitting-limits), 20 a minute in
 one group. Edits count as messages. What counts in the end is a 429: nothing goes to that chat before its `retry_after`
-is over, and when two chats are refused at the same time, nothing goes to any. Over all chats, final texts are held to
-the rate only for a minute after a refusal: accounts that pay, and servers of one's own, allow more.
+is over, and when two chats are refused at the same time, nothing goes to any. Outside of groups, first and final texts
+are held to the rates only for a minute after a refusal: a person who asks twice in a row shall not wait for a number,
+and accounts that pay, and servers of one's own, allow more.
 Bounded: the chats that were quiet longest are forgotten first, which at worst costs a refusal.
 """
 
@@ -57,10 +58,12 @@ class Pace:
         now = self._clock()
         if wait := self._refused(chat_id, now):
             return wait
-        waits = [self._group_wait(chat_id, FINAL, now)] if grouped else [self._chat_wait(chat_id, FINAL, now)]
+        waits = [self._group_wait(chat_id, FINAL, now)] if grouped else []
         if now < self._strict_until:
             waits.append(self._all_paid_until - now - FINAL.everywhere)
-        if (wait := max(waits)) > _MOMENT:
+            if not grouped:
+                waits.append(self._chat_wait(chat_id, FINAL, now))
+        if (wait := max(waits, default=0.0)) > _MOMENT:
             return wait
         self._count(chat_id, grouped, now)
         return 0.0
@@ -68,7 +71,12 @@ class Pace:
     def growing(self, chat_id: int, *, grouped: bool, first: bool) -> bool:
         """Whether a growing text may be shown now; if so, it is counted."""
         now, urgency = self._clock(), FIRST if first else VERSION
-        if self._refused(chat_id, now) or self._all_paid_until - now > urgency.everywhere:
+        if self._refused(chat_id, now):
+            return False
+        if first and not grouped and now >= self._strict_until:
+            self._count(chat_id, grouped, now)
+            return True
+        if self._all_paid_until - now > urgency.everywhere:
             return False
         if (self._group_wait if grouped else self._chat_wait)(chat_id, urgency, now) > 0:
             return False

@@ -59,9 +59,20 @@ def test_only_so_many_chats_are_remembered_the_newest_first() -> None:
     assert [pace.growing(chat, grouped=False, first=False) for chat in (3, 4, 1)] == [False, False, True]
 
 
-def test_in_one_chat_a_burst_passes_and_then_one_a_second() -> None:
+def test_in_one_chat_nothing_waits_for_a_number_before_telegram_says_so() -> None:
     clock = Clock()
-    times = finals(Pace(clock), clock, 1, 15)
+    pace = Pace(clock)
+    for _ in range(40):
+        assert pace.growing(1, grouped=False, first=True)
+        assert pace.final(1, grouped=False) == 0.0
+    assert not pace.growing(1, grouped=False, first=False), "new versions take what is spare"
+
+
+def test_after_a_refusal_a_burst_passes_in_one_chat_and_then_one_a_second() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    pace.refused(2, 0.0)
+    times = finals(pace, clock, 1, 15)
     assert times[:10] == [1000.0] * 10
     assert [round(later - earlier, 6) for earlier, later in pairwise(times[9:])] == [1.0] * 5
 
@@ -144,9 +155,11 @@ async def test_under_refusals_of_1_to_250_seconds_every_final_is_whole(seed: int
 async def test_a_final_waits_briefly_on_the_spot_and_longer_in_the_outbox() -> None:
     async with house() as home:
         home.clock.hurried = True
+        home.telegram.fail("sendMessage", flood(0))
+        assert await refusal(home.channel.deliver(delivery("refused", turn=999, chat=CUSTOMER + 1)))
         for turn in range(11):
             await home.channel.deliver(delivery(f"number {turn}", turn=turn))
-        assert home.clock.pauses == [1.0]
+        assert [round(pause, 3) for pause in home.clock.pauses] == [1.0]
         for turn in range(20):
             await home.channel.deliver(delivery(f"number {turn}", turn=100 + turn, chat=GROUP))
         with pytest.raises(DeliveryError) as caught:
