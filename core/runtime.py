@@ -58,15 +58,20 @@ class Runtime:
         self._workers: list[asyncio.Task[None]] = []
         self._senders: list[asyncio.Task[None]] = []
         self._inbox = asyncio.Event()
+        self._alarm: asyncio.TimerHandle | None = None
         self._log = structlog.get_logger()
 
     def wake(self, channel: str, seconds: float = 0.0) -> None:
         """A message was accepted on this channel and is ready in so many seconds (or its notice is queued)."""
-        if seconds > 0:
-            asyncio.get_running_loop().call_later(seconds, self._inbox.set)
-        else:
+        if seconds <= 0:
             self._inbox.set()
             self._outboxes[channel].wake()
+        elif self._alarm is None:  # one alarm at a time: whoever it wakes asks the ledger when the next is ready
+            self._alarm = asyncio.get_running_loop().call_later(seconds, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._inbox.set()
 
     def start(self) -> None:
         self._senders = [asyncio.create_task(outbox.run()) for outbox in self._outboxes.values()]

@@ -38,14 +38,14 @@ def accept(
     ).fetchone()
     if row:
         return Receipt(row[0], MessageState(row[1]), duplicate=True)
-    conversation_id, running = _conversation(connection, key, now)
+    conversation_id, running, known = _conversation(connection, key, now)
     user, refusal, tell = _admit(connection, key.channel, message.user_id, admission, now)
     text, state = _edited(connection, conversation_id, message, admission) if message.edited else (message.text, None)
     if state is None:
         state = MessageState.THROTTLED if refusal else MessageState.ANSWERED if notice else MessageState.WAITING
     message_id = _store(connection, replace(message, text=text), conversation_id, user, state, now)
     if state is MessageState.WAITING and running is None:
-        ready = _ready_at(connection, conversation_id, message, burst, now)
+        ready = _ready_at(connection, conversation_id, message, burst, now, known=known)
         row = (conversation_id, user, user, message_id, None, now, ready)
         connection.execute(ADD_TO_INBOX, (*row, now, burst.cap_seconds))
     if state is MessageState.THROTTLED and refusal is not None and tell:
@@ -90,9 +90,13 @@ def _edited(
     return admission.changed(before, message.text), None
 
 
-def _ready_at(connection: Connection, conversation_id: int, message: InboundMessage, burst: Burst, now: float) -> float:
+def _ready_at(
+    connection: Connection, conversation_id: int, message: InboundMessage, burst: Burst, now: float, *, known: bool
+) -> float:
     if not message.merge:
         return now
+    if not known and burst.messages > 1:  # the first message of a conversation is no burst
+        return now + min(burst.wait_seconds, burst.cap_seconds)
     (waiting,) = connection.execute(
         "SELECT count(*) FROM (SELECT 1 FROM messages WHERE conversation_id = ? AND state = 'waiting' LIMIT ?)",
         (conversation_id, burst.messages),
@@ -100,18 +104,19 @@ def _ready_at(connection: Connection, conversation_id: int, message: InboundMess
     return now if waiting >= burst.messages else now + min(burst.wait_seconds, burst.cap_seconds)
 
 
-def _conversation(connection: Connection, key: ConversationKey, now: float) -> tuple[int, int | None]:
+def _conversation(connection: Connection, key: ConversationKey, now: float) -> tuple[int, int | None, bool]:
+    """Its row, its running turn, and whether it was there before."""
     row = connection.execute(
         "SELECT id, running FROM conversations WHERE channel = ? AND chat_id = ? AND thread_id = ? AND bot = ?",
         (key.channel, key.chat_id, key.thread_id, key.bot),
     ).fetchone()
     if row:
-        return row[0], row[1]
+        return row[0], row[1], True
     cursor = connection.execute(
         "INSERT INTO conversations (channel, chat_id, thread_id, bot, created_at) VALUES (?, ?, ?, ?, ?)",
         (key.channel, key.chat_id, key.thread_id, key.bot, now),
     )
-    return cursor.lastrowid, None
+    return cursor.lastrowid, None, False
 
 
 def _admit(
