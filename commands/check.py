@@ -37,7 +37,7 @@ async def run(plan: Plan, serve: Serve) -> int:
 
 async def findings(plan: Plan) -> AsyncIterator[Finding]:
     """Everything that can be looked at from outside, in the order of the start."""
-    yield Finding("settings", True, f"{plan.config.name} read, {len(plan.bots)} bots: {', '.join(plan.bots)}")
+    yield Finding("settings", True, f"{plan.config.name} read, bots: {', '.join(plan.bots)}")
     yield secrets(plan)
     yield await port(plan)
     yield disk(plan.ledger_path)
