@@ -63,28 +63,32 @@ async def accepting(home: Path, messages: int = 10_000, connections: int = 64) -
                 before, began = house.cpu_seconds(), time.monotonic()
                 latencies = await _post_updates(house, messages, connections, first=100_001)
                 seconds, cpu = time.monotonic() - began, house.cpu_seconds() - before
+                steady = await _post_updates(house, messages, connections, first=200_001, per_second=2_000.0)
     p50, p99, rate = percentile(latencies, 0.5) * 1000, percentile(latencies, 0.99) * 1000, messages / seconds
+    even50, even99 = percentile(steady, 0.5) * 1000, percentile(steady, 0.99) * 1000
+    bar = "p99 <= 20 ms"
     return [
-        Row(
-            "webhook accepted (durable), p50 / p99 at 64 connections",
-            f"{p50:.1f} / {p99:.1f} ms",
-            "p99 <= 20 ms",
-            p99 <= 20,
-        ),
+        Row("webhook accepted, p50 / p99 at 64 connections, flat out", f"{p50:.1f} / {p99:.1f} ms", bar, p99 <= 20),
+        Row("  the same at 2,000 a second", f"{even50:.1f} / {even99:.1f} ms", bar, even99 <= 20),
         Row("webhooks accepted per second, load source beside it", f"{rate:.0f}/s", ">= 2,000/s", rate >= 2000),
         Row("gateway CPU per accepted webhook", f"{cpu / messages * 1e6:.0f} us", "", None),
     ]
 
 
-async def _post_updates(house: Gateway, messages: int, connections: int, first: int) -> list[float]:
-    """Post updates of different users over keep-alive connections; seconds each took."""
+async def _post_updates(
+    house: Gateway, messages: int, connections: int, first: int, per_second: float = 0.0
+) -> list[float]:
+    """Post updates of different users over keep-alive connections, evenly or as fast as they are answered (0); seconds
+    each took."""
     numbers = iter(range(first, first + messages))
     latencies: list[float] = []
-    place = urlsplit(house.address)
+    place, started = urlsplit(house.address), time.monotonic()
 
     async def client() -> None:
         reader, writer = await asyncio.open_connection(place.hostname, place.port)
         for number in numbers:
+            if per_second:
+                await asyncio.sleep(started + (number - first) / per_second - time.monotonic())
             body = json.dumps(_update(number)).encode()
             head = (
                 f"POST /telegram HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Type: application/json\r\n"
