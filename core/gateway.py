@@ -110,10 +110,10 @@ class House:
         if not message.command:
             message = replace(message, command=self._bots[message.conversation.bot].command(message.text))
         channel = message.conversation.channel
-        if message.command == "stop":
-            self._dialogue.stop(message.conversation)
         notice = self._notice(message)
         receipt = await self._ledger.accept(message, self._admission(message), self._burst, started, notice)
+        if message.command == "stop" and not receipt.duplicate:  # a redelivery must not end a later reply
+            self._dialogue.stop(message.conversation)
         if receipt.duplicate:
             self._metrics.duplicates.labels(channel).inc()
         else:

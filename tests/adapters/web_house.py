@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import cast
@@ -19,16 +19,13 @@ from core.types import (
     Bot,
     ConversationKey,
     Delivery,
-    Delta,
     Draft,
     Entry,
     InboundMessage,
     MessageState,
-    Outcome,
     Prompt,
     Receipt,
     ReplyKind,
-    Sampling,
 )
 
 NOW = 1_800_000_000.0
@@ -105,31 +102,11 @@ class House:
         ]
         self.entries[conversation] = [*rows, Entry(f"t{turn_id}", "bot", text, NOW + 1, kind="answer")]
 
-    async def answered(self, conversation: ConversationKey, event_id: str, seconds: float) -> bool:
-        raise NotImplementedError
-
-    async def outcome(self, channel: str, event_id: str) -> Outcome | None:
-        raise NotImplementedError
-
-    async def waiting_parts(self, conversation: ConversationKey, reference: str) -> tuple[Delivery, ...]:
-        raise NotImplementedError
-
-    async def hand_over(self, deliveries: Iterable[int], reference: str) -> frozenset[int]:
-        raise NotImplementedError
-
-    def converse(
-        self, bot: str, messages: Sequence[Mapping[str, str]], sampling: Sampling, request_id: str
-    ) -> AsyncGenerator[Delta, None]:
-        raise NotImplementedError
-
     def bots(self) -> tuple[str, ...]:
         return (self._bot.name,)
 
     def engine_model(self) -> str:
         return ""
-
-    def admit(self, request: web.Request) -> None:
-        raise NotImplementedError
 
     def engine_status(self) -> EngineStatus:
         return self.status
