@@ -61,6 +61,11 @@ def notice_entry(turn_id: int, message_id: int, text: str) -> AuditEntry:
     return AuditEntry("reply", f"turn/{turn_id}", orjson.dumps(detail).decode())
 
 
+def feedback_entry(turn_id: int, user_id: str, vote: str) -> AuditEntry:
+    """What a user thinks of a reply."""
+    return AuditEntry("feedback", f"turn/{turn_id}", orjson.dumps({"user": user_id, "vote": vote}).decode())
+
+
 def completion_entry(request_id: str, bot: str, model: str, usage: Usage, ending: str) -> AuditEntry:
     """A reply that was streamed outside any conversation."""
     detail = {

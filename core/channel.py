@@ -11,7 +11,19 @@ from typing import Protocol
 
 from aiohttp import web
 
-from core.types import Bot, ConversationKey, Delivery, Delta, Draft, Entry, InboundMessage, Outcome, Receipt, Sampling
+from core.types import (
+    Bot,
+    ConversationKey,
+    Delivery,
+    Delta,
+    Draft,
+    Entry,
+    InboundMessage,
+    JsonObject,
+    Outcome,
+    Receipt,
+    Sampling,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +37,7 @@ class Traits:
     pull: bool = False  # deliveries are taken by the platform's own requests, not sent by us
     repeatable: bool = False  # delivering the same part twice shows it once
     parallel: int = 8  # deliveries to different conversations on their way at the same time
+    answer_seconds: float | None = None  # a reply later than that after its message reaches nobody by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +85,19 @@ class Gateway(Protocol):
         """End the reply being written; what stands there stays. False when none is."""
 
     async def leave(self, conversation: ConversationKey) -> None:
-        """The user is gone (blocked us, left, deleted the chat): write and send nothing more to them."""
+        """The chat is gone (the user blocked us, left, deleted it), with all its threads: write and send nothing more
+        there. Raises LedgerError."""
+
+    async def feedback(self, conversation: ConversationKey, turn_id: int, user_id: str, vote: str) -> bool:
+        """What a user thinks of an answer: "good", "bad", or "" to take it back; the newest vote counts. False when
+        that conversation has no such answer. Raises LedgerError."""
+
+    async def keep(self, channel: str, name: str, value: JsonObject | None) -> None:
+        """Remember a fact of a channel's own (what its platform said of the account) beyond a restart; None forgets it.
+        Raises LedgerError."""
+
+    async def kept(self, channel: str, name: str) -> JsonObject | None:
+        """What was kept under that name; None if nothing was. Raises LedgerError."""
 
     def converse(
         self, bot: str, messages: Sequence[Mapping[str, str]], sampling: Sampling, request_id: str

@@ -3,7 +3,7 @@ or is handed back unanswered by raising.
 
 Before anything was shown, a failed generation is tried once more and then apologised for; after it, what was shown is
 kept and marked as cut, because a user must not see a text change into another. Apologies never enter the model's
-history.
+history. Where a platform waits only so long for an answer, the reply is bounded by the time left and the pace measured.
 """
 
 from __future__ import annotations
@@ -17,21 +17,25 @@ from dataclasses import dataclass
 
 import structlog
 
-from core.channel import Channel
+from core.channel import Channel, Traits
 from core.config import DialogueSettings
 from core.engine import Engine, EngineRequest
 from core.errors import EngineError, EngineUnavailable, PromptTooLong
+from core.growing import Growing, GrowingReplies
 from core.language import detect
 from core.ledger import Ledger
 from core.preview import Preview
 from core.prompt import MARGIN_TOKENS, UNKNOWN_CONTEXT, Composed, compose, estimate
+from core.speed import Speed
 from core.split import split
 from core.throttle import Rate
 from core.types import Bot, ConversationKey, Delta, HistoryEntry, Reply, ReplyKind, Sampling, Turn, Usage
 
 HISTORY_ENTRIES = 1000  # more than any context holds; bounds the read
-MORE = " …"  # a reply that its length limit or its user ended
+MORE = " …"  # a reply that a limit or its user ended
+LEAST_TOKENS = 40  # what does not even leave room for these is not bounded: it comes late, but whole
 ENDED_BY_USER = frozenset({"stopped", "left"})
+CUT = ENDED_BY_USER | {"length", "deadline"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +48,6 @@ class Generation:
     model: str
     first_text_at: float | None
     error: EngineError | None = None
-
-
-@dataclass(slots=True)
-class Growing:
-    """A reply being generated, and how to end it."""
-
-    task: asyncio.Task[object]
-    stopped: bool = False
-    left: bool = False  # the user is gone: nothing more may be sent
 
 
 class Dialogue:
@@ -73,17 +68,18 @@ class Dialogue:
         self._settings = settings
         self._tokens = tokens
         self._clock = clock
-        self._growing: dict[ConversationKey, Growing] = {}  # at most one a turn
+        self._growing = GrowingReplies()
+        self._speed = Speed()
         self._log = structlog.get_logger()
 
-    def stop(self, conversation: ConversationKey, *, left: bool = False) -> bool:
-        """End the reply being written there, down to the engine; what stands is committed. False when none is."""
-        growing = self._growing.get(conversation)
-        if growing is None or growing.stopped:
-            return False
-        growing.stopped, growing.left = True, left
-        growing.task.cancel()
-        return True
+    def stop(self, conversation: ConversationKey, at: float) -> bool:
+        """End the reply to what was said there before `at`, down to the engine; what stands is committed. False when
+        none is being written."""
+        return self._growing.stop(conversation, at)
+
+    def leave(self, conversation: ConversationKey, at: float) -> None:
+        """The same for all threads of a chat that is gone; nothing of it is sent."""
+        self._growing.leave(conversation, at)
 
     def knows(self, bot: str) -> bool:
         """Whether that bot is loaded; it may have been removed since a message came for it."""
@@ -96,9 +92,16 @@ class Dialogue:
         not ours any more, LedgerError when it cannot be committed.
         """
         preview = Preview(channel, self._ledger, turn, self._clock)
+        growing = self._growing.begin(turn, _current_task())
         try:
-            reply = await self._reply(turn, preview)
+            reply = await self._reply(turn, channel.traits, preview, growing)
+        except asyncio.CancelledError:
+            if not growing.stopped:
+                raise
+            growing.task.uncancel()  # before the engine was asked
+            reply = _ended(growing)
         finally:
+            self._growing.end(turn)
             reference = await preview.finish()
         turn = dataclasses.replace(turn, reference=reference)
         return reply, await self._commit(turn, channel, reply)
@@ -130,7 +133,9 @@ class Dialogue:
             async for delta in deltas:
                 yield delta
 
-    async def _reply(self, turn: Turn, preview: Preview) -> Reply:
+    async def _reply(self, turn: Turn, traits: Traits, preview: Preview, growing: Growing) -> Reply:
+        if growing.stopped:
+            return _ended(growing)
         bot = self._bots[turn.conversation.bot]
         language = bot.language_for(turn.language or self._spoken(turn))
         # A conversation without an answer has no history, and most conversations are that short.
@@ -138,8 +143,13 @@ class Dialogue:
         halve = False
         reason = ""
         for attempt in (1, 2):
-            composed = self._compose(bot, language, turn, history, halve=halve)
-            generation = await self._generate(turn, composed, self._room(bot, composed), attempt, preview)
+            bound = self._bound(bot, turn, traits)
+            brief = bot.phrase("brief", language, words=str(bound // 2)) if bound else ""
+            composed = self._compose(bot, language, turn, history, brief, halve=halve)
+            sampling = self._room(bot, composed, bound)
+            generation = await self._generate(turn, composed, sampling, attempt, preview, growing)
+            if bound and generation.finish == "length":
+                generation = dataclasses.replace(generation, finish="deadline")
             if generation.finish in ENDED_BY_USER:
                 return self._answer(turn, language, composed, generation)
             if isinstance(generation.error, PromptTooLong):
@@ -157,23 +167,30 @@ class Dialogue:
     def _after(history: Sequence[HistoryEntry], composed: Composed) -> tuple[HistoryEntry, ...]:
         return tuple(entry for entry in history if entry.id >= composed.history_from)
 
+    def _bound(self, bot: Bot, turn: Turn, traits: Traits) -> int | None:
+        """The tokens that can still be written before the platform stops waiting; None where time does not matter."""
+        if traits.answer_seconds is None:
+            return None
+        tokens = self._speed.tokens_in(turn.messages[-1].accepted_at + traits.answer_seconds - self._clock())
+        return tokens if tokens is not None and LEAST_TOKENS <= tokens < bot.sampling.max_tokens else None
+
     def _compose(
-        self, bot: Bot, language: str, turn: Turn, history: Sequence[HistoryEntry], *, halve: bool
+        self, bot: Bot, language: str, turn: Turn, history: Sequence[HistoryEntry], brief: str, *, halve: bool
     ) -> Composed:
         context = self._engine.context_tokens or UNKNOWN_CONTEXT
         reply = min(bot.sampling.max_tokens, context // 2)
         budget = self._settings.history_tokens or context - reply - MARGIN_TOKENS
-        return compose(bot, language, turn, history, self._clock(), budget, halve=halve)
+        return compose(bot, language, turn, history, self._clock(), budget, halve=halve, brief=brief)
 
-    def _room(self, bot: Bot, composed: Composed) -> Sampling:
-        """The bot's sampling, with max_tokens bounded by what the context leaves."""
-        if not self._engine.context_tokens:
-            return bot.sampling
-        left = max(16, self._engine.context_tokens - composed.tokens)
-        return dataclasses.replace(bot.sampling, max_tokens=min(bot.sampling.max_tokens, left))
+    def _room(self, bot: Bot, composed: Composed, bound: int | None) -> Sampling:
+        """The bot's sampling, with max_tokens bounded by what the context and the time leave."""
+        most = bot.sampling.max_tokens if bound is None else bound
+        if self._engine.context_tokens:
+            most = min(most, max(16, self._engine.context_tokens - composed.tokens))
+        return dataclasses.replace(bot.sampling, max_tokens=most)
 
     async def _generate(
-        self, turn: Turn, composed: Composed, sampling: Sampling, attempt: int, preview: Preview
+        self, turn: Turn, composed: Composed, sampling: Sampling, attempt: int, preview: Preview, growing: Growing
     ) -> Generation:
         request = EngineRequest(
             composed.messages,
@@ -184,11 +201,11 @@ class Dialogue:
         text, finish, model, usage = "", "", "", Usage()
         first_text_at: float | None = None
         error: EngineError | None = None
-        growing = Growing(_current_task())
-        self._growing[turn.conversation] = growing
+        began, first_at = self._clock(), 0.0
         try:
             async with aclosing(self._engine.stream(request)) as deltas:
                 async for delta in deltas:
+                    first_at = first_at or self._clock()  # reasoning counts: it takes its time, too
                     if delta.text:
                         text += delta.text
                         if first_text_at is None and text.strip():
@@ -202,9 +219,10 @@ class Dialogue:
             if not growing.stopped:
                 raise
             growing.task.uncancel()
-            finish = "left" if growing.left else "stopped"
-        finally:
-            del self._growing[turn.conversation]
+            finish = growing.ending
+        if first_at:
+            spoken = usage.completion_tokens or estimate(text)
+            self._speed.observe(first_at - began, self._clock() - began, spoken)
         return Generation(text.strip(), finish, usage, model, first_text_at, error)
 
     def _answer(self, turn: Turn, language: str, composed: Composed, generation: Generation) -> Reply:
@@ -213,7 +231,7 @@ class Dialogue:
             reason = type(generation.error).__name__
             mark = self._bots[turn.conversation.bot].phrase("cut_mark", self._spoken(turn))
             text = f"{text}\n\n{mark}"
-        elif generation.finish in {"length", *ENDED_BY_USER}:
+        elif generation.finish in CUT:
             reason = generation.finish
             text += MORE if text else ""
         spoken = generation.usage.completion_tokens or estimate(generation.text)
@@ -242,6 +260,11 @@ class Dialogue:
     @staticmethod
     def _spoken(turn: Turn) -> str:
         return detect(turn.text, turn.messages[-1].language)
+
+
+def _ended(growing: Growing) -> Reply:
+    """Stopped before the engine was asked."""
+    return Reply(text="", kind=ReplyKind.NOTICE, cut=True, reason=growing.ending)
 
 
 def _current_task() -> asyncio.Task[object]:

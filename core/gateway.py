@@ -32,6 +32,7 @@ from core.types import (
     Delta,
     Entry,
     InboundMessage,
+    JsonObject,
     MessageState,
     Outcome,
     Receipt,
@@ -47,6 +48,7 @@ NOTICES = {  # command -> the phrase that answers it
     "stop": "stopped",
     "human": "human_noted",
 }
+ENDING = frozenset({"stop", "new"})  # the reply being written is not wanted any more
 UNREADABLE_QUIET_SECONDS = 20.0  # an album is one message to the person who sends it
 
 
@@ -112,8 +114,8 @@ class House:
         channel = message.conversation.channel
         notice = self._notice(message)
         receipt = await self._ledger.accept(message, self._admission(message), self._burst, started, notice)
-        if message.command == "stop" and not receipt.duplicate:  # a redelivery must not end a later reply
-            self._dialogue.stop(message.conversation)
+        if message.command in ENDING and not receipt.duplicate:  # a redelivery must not end a later reply
+            self._dialogue.stop(message.conversation, started)
         if receipt.duplicate:
             self._metrics.duplicates.labels(channel).inc()
         else:
@@ -159,14 +161,28 @@ class House:
         language = detect(message.text, message.language) if not message.command else primary(message.language)
         text = self.phrase(message.conversation.bot, reason, language)
         quiet = 0.0 if message.command else UNREADABLE_QUIET_SECONDS
-        return Notice(text, reason, quiet, fresh=message.command == "new", human=message.command == "human")
+        asked = {command: message.command == command for command in ("new", "human", "stop")}
+        return Notice(text, reason, quiet, fresh=asked["new"], human=asked["human"], stop=asked["stop"])
 
     async def stop(self, conversation: ConversationKey) -> bool:
-        return self._dialogue.stop(conversation)
+        return self._dialogue.stop(conversation, self._clock())
 
     async def leave(self, conversation: ConversationKey) -> None:
-        self._dialogue.stop(conversation, left=True)
-        await self._ledger.withdraw(conversation, self._clock())
+        now = self._clock()
+        # Withdrawn first: what a turn that ends finds waiting would be its next one.
+        await self._ledger.withdraw(conversation, now)
+        self._dialogue.leave(conversation, now)
+
+    async def feedback(self, conversation: ConversationKey, turn_id: int, user_id: str, vote: str) -> bool:
+        stored = await self._ledger.feedback(conversation, turn_id, user_id, vote, self._clock())
+        self._log.info("feedback", channel=conversation.channel, turn=turn_id, vote=vote, stored=stored)
+        return stored
+
+    async def keep(self, channel: str, name: str, value: JsonObject | None) -> None:
+        await self._ledger.keep(channel, name, value)
+
+    async def kept(self, channel: str, name: str) -> JsonObject | None:
+        return await self._ledger.kept(channel, name)
 
     async def answered(self, conversation: ConversationKey, event_id: str, seconds: float) -> bool:
         event = self._bell.listen(conversation)

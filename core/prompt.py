@@ -58,11 +58,12 @@ def compose(
     budget: int,
     *,
     halve: bool = False,
+    brief: str = "",
 ) -> Composed:
     """The prompt within `budget` tokens where history allows it; `halve` cuts history even if the estimate says it
-    fits."""
+    fits; `brief` asks for a short answer, beside the newest message."""
     system = bot.prompts[language].system
-    head = note(bot, language, now)
+    head = "\n".join(filter(None, (note(bot, language, now), brief)))
     user_text = f"{head}\n{turn.text}" if head else turn.text
     new = estimate(user_text) + MARGIN_TOKENS
     fixed = estimate(system) + MARGIN_TOKENS

@@ -56,7 +56,7 @@ class MessageState(StrEnum):
     ANSWERED = "answered"  # its turn is committed
     THROTTLED = "throttled"  # over the user's limit; recorded, not answered
     REPLACED = "replaced"  # an edit: it went into the message it changes, or changed nothing
-    WITHDRAWN = "withdrawn"  # its user left before it was answered
+    WITHDRAWN = "withdrawn"  # its user left, or took it back with a stop, before it was answered
 
 
 class ReplyKind(StrEnum):
@@ -139,7 +139,7 @@ class Reply:
 
     text: str
     kind: ReplyKind = ReplyKind.ANSWER
-    cut: bool = False  # the engine failed or the length ended it after text had been shown
+    cut: bool = False  # the engine failed, its user or a limit of length or time ended it after text had been shown
     reason: str = ""  # why it is an apology or cut; for the operator, never for the user
     user_text: str = ""  # both sides exactly as the model saw them: an answer's history
     model_text: str = ""
@@ -184,6 +184,7 @@ class Delivery:
     parts: int = 1
     reference: str = ""  # part 1 only: the preview that the text must land in
     attempts: int = 0  # sends tried before this one
+    cut: bool = False  # its reply ended before it was whole
 
 
 class DeliveryState(StrEnum):
@@ -216,6 +217,7 @@ class Entry:
     kind: str = ""  # a reply's kind
     event_id: str = ""  # a message's, so that its sender recognises it
     pending: bool = False  # a message whose reply is still to come
+    cut: bool = False  # a reply that ended before it was whole
 
 
 @dataclass(frozen=True, slots=True)

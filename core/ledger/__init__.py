@@ -17,6 +17,7 @@ from core.types import (
     Entry,
     HistoryEntry,
     InboundMessage,
+    JsonObject,
     MessageState,
     Outcome,
     Receipt,
@@ -53,6 +54,7 @@ class Notice:
     quiet_seconds: float = 0.0  # not said again in the conversation before that
     fresh: bool = False  # what was said before is no longer part of the conversation
     human: bool = False  # the wish to speak to a person is recorded
+    stop: bool = False  # what the same user wrote there and nobody answers yet is taken back
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,8 @@ class Ledger(Protocol):
         same transaction. An edit of a message that still waits goes into it; a later one is a message of its own."""
 
     async def withdraw(self, conversation: ConversationKey, now: float) -> None:
-        """The user is gone: what waits is not answered, what is on its way out is not sent."""
+        """The chat is gone with all its threads: what waits there is not answered, what is on its way out is not
+        sent."""
 
     async def claim(self, now: float, lease_seconds: float, merge_messages: int, limit: int) -> tuple[Turn, ...]:
         """Up to `limit` turns to answer now. Each is the least recently served user's oldest waiting message whose
@@ -154,6 +157,15 @@ class Ledger(Protocol):
 
     async def transcript(self, conversation: ConversationKey, limit: int) -> tuple[Entry, ...]:
         """The newest `limit` bubbles, oldest first."""
+
+    async def feedback(self, conversation: ConversationKey, turn: int, user_id: str, vote: str, now: float) -> bool:
+        """Store a vote ("good", "bad" or "") with an answer of that conversation; False when it has no such answer."""
+
+    async def keep(self, channel: str, name: str, value: JsonObject | None) -> None:
+        """Remember a fact of a channel under that name, in place of the one before; None forgets it."""
+
+    async def kept(self, channel: str, name: str) -> JsonObject | None:
+        """The fact of that name; None when there is none."""
 
     async def record(self, action: str, subject: str, detail: str, now: float) -> None:
         """Append to the audit record."""

@@ -12,6 +12,7 @@ import orjson
 
 from core.audit import AuditEntry, message_entry, notice_entry
 from core.ledger import Admission, Burst, Notice, Refusal
+from core.ledger.withdrawn import take_back
 from core.ledger.writer import Connection
 from core.throttle import spend, wait
 from core.types import ConversationKey, InboundMessage, MessageState, Receipt, ReplyKind
@@ -51,6 +52,8 @@ def accept(
     if state is MessageState.THROTTLED and refusal is not None and tell:
         _tell(connection, conversation_id, message_id, message, Notice(admission.notice(refusal), "throttled"), now)
     elif state is MessageState.ANSWERED and notice is not None:
+        if notice.stop:
+            take_back(connection, conversation_id, user)
         _tell(connection, conversation_id, message_id, message, notice, now)
     return Receipt(message_id, state)
 
@@ -179,28 +182,12 @@ def _tell(
     write_audit(connection, notice_entry(turn_id, message_id, notice.text), now)
     if notice.fresh:
         connection.execute(
-            "UPDATE conversations SET language = '', prompt_tokens = 0, history_from ="
+            "UPDATE conversations SET language = '', prompt_tokens = 0, fresh_at = ?, history_from ="
             " (SELECT coalesce(max(id), 0) + 1 FROM history WHERE conversation_id = ?) WHERE id = ?",
-            (conversation_id, conversation_id),
+            (now, conversation_id, conversation_id),
         )
     if notice.human:
         connection.execute("UPDATE conversations SET human_at = ? WHERE id = ?", (now, conversation_id))
-
-
-def withdraw(connection: Connection, key: ConversationKey) -> None:
-    row = connection.execute(
-        "SELECT id FROM conversations WHERE channel = ? AND chat_id = ? AND thread_id = ? AND bot = ?",
-        (key.channel, key.chat_id, key.thread_id, key.bot),
-    ).fetchone()
-    if row is None:
-        return
-    connection.execute("DELETE FROM inbox WHERE conversation_id = ?", row)
-    connection.execute("UPDATE messages SET state = 'withdrawn' WHERE conversation_id = ? AND state = 'waiting'", row)
-    connection.execute(
-        "UPDATE deliveries SET state = 'failed', reason = 'the user left'"
-        " WHERE conversation_id = ? AND state = 'pending'",
-        row,
-    )
 
 
 def queue_parts(

@@ -13,13 +13,14 @@ from core.ledger.writer import Connection
 from core.types import ConversationKey, Delivery, ReplyKind
 
 COLUMNS = """d.id, d.turn_id, c.channel, c.bot, c.chat_id, c.thread_id, d.address, d.text, d.kind, d.part, d.parts,
-d.reference, d.attempts FROM deliveries d JOIN conversations c ON c.id = d.conversation_id"""
+d.reference, d.attempts, t.cut FROM deliveries d JOIN conversations c ON c.id = d.conversation_id
+JOIN turns t ON t.id = d.turn_id"""
 OF_CONVERSATION = "c.channel = ? AND c.chat_id = ? AND c.thread_id = ? AND c.bot = ?"
 # Said in the words of the partial index: SQLite does not see that state = 'pending' lies within it.
 OPEN = "state IN ('pending', 'sending')"
 
 
-def _delivery(row: tuple[int, int, str, str, str, str, str, str, str, int, int, str, int]) -> Delivery:
+def _delivery(row: tuple[int, int, str, str, str, str, str, str, str, int, int, str, int, int]) -> Delivery:
     return Delivery(
         id=row[0],
         turn_id=row[1],
@@ -31,6 +32,7 @@ def _delivery(row: tuple[int, int, str, str, str, str, str, str, str, int, int, 
         parts=row[10],
         reference=row[11],
         attempts=row[12],
+        cut=bool(row[13]),
     )
 
 

@@ -131,6 +131,19 @@ CREATE INDEX messages_source ON messages (conversation_id, source_id) WHERE sour
 ALTER TABLE conversations ADD COLUMN human_at REAL;                  -- when a person was last asked for
 """
 
+THIRD = """
+-- turns.state has one value more: dropped (handed back, and its messages withdrawn since)
+ALTER TABLE turns ADD COLUMN feedback TEXT NOT NULL DEFAULT '';      -- what a user thinks of it: good, bad
+ALTER TABLE turns ADD COLUMN feedback_at REAL;
+ALTER TABLE conversations ADD COLUMN fresh_at REAL;                  -- when it was last begun anew
+CREATE TABLE facts (                                                 -- what a channel remembers of its platform
+    channel TEXT NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,                                             -- a JSON object
+    PRIMARY KEY (channel, name)
+) WITHOUT ROWID;
+"""
+
 
 def migrations() -> Migrations:
     """All migrations, oldest first."""
@@ -143,5 +156,9 @@ def migrations() -> Migrations:
     @steps(name="0002_edits_and_speakers")
     def second(database: Database) -> None:
         database.executescript(SECOND)
+
+    @steps(name="0003_feedback_and_facts")
+    def third(database: Database) -> None:
+        database.executescript(THIRD)
 
     return steps

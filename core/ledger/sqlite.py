@@ -18,7 +18,7 @@ from sqlite_utils.migrations import Migrations
 
 from core.audit import AuditEntry
 from core.errors import ConfigError, LedgerError
-from core.ledger import Admission, Burst, Counts, Notice, inbox, outbox, turns, views
+from core.ledger import Admission, Burst, Counts, Notice, facts, inbox, outbox, turns, views, withdrawn
 from core.ledger.schema import migrations
 from core.ledger.writer import Connection, Reader, Writer, sqlite3
 from core.throttle import Rate
@@ -28,6 +28,7 @@ from core.types import (
     Entry,
     HistoryEntry,
     InboundMessage,
+    JsonObject,
     MessageState,
     Outcome,
     Receipt,
@@ -110,7 +111,7 @@ class SqliteLedger:
         return await self._writing.run(lambda c: inbox.accept(c, message, admission, burst, now, notice))
 
     async def withdraw(self, conversation: ConversationKey, now: float) -> None:
-        await self._writing.run(lambda c: inbox.withdraw(c, conversation))
+        await self._writing.run(lambda c: withdrawn.withdraw(c, conversation.channel, conversation.chat_id))
 
     async def claim(self, now: float, lease_seconds: float, merge_messages: int, limit: int) -> tuple[Turn, ...]:
         return await self._writing.run(lambda c: turns.claim_all(c, now, lease_seconds, merge_messages, limit))
@@ -173,6 +174,15 @@ class SqliteLedger:
 
     async def transcript(self, conversation: ConversationKey, limit: int) -> tuple[Entry, ...]:
         return await self._reading.run(lambda c: views.transcript(c, conversation, limit))
+
+    async def feedback(self, conversation: ConversationKey, turn: int, user_id: str, vote: str, now: float) -> bool:
+        return await self._writing.run(lambda c: turns.feedback(c, conversation, turn, user_id, vote, now))
+
+    async def keep(self, channel: str, name: str, value: JsonObject | None) -> None:
+        await self._writing.run(lambda c: facts.keep(c, channel, name, value))
+
+    async def kept(self, channel: str, name: str) -> JsonObject | None:
+        return await self._reading.run(lambda c: facts.kept(c, channel, name))
 
     async def record(self, action: str, subject: str, detail: str, now: float) -> None:
         await self._writing.run(lambda c: inbox.write_audit(c, AuditEntry(action, subject, detail), now))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import orjson
 
-from core.audit import reply_entry
+from core.audit import feedback_entry, reply_entry
 from core.errors import TurnLost
 from core.ledger.inbox import ADD_TO_INBOX, queue_parts, write_audit
 from core.ledger.writer import Connection
@@ -137,11 +137,7 @@ def commit(
                 (turn.conversation_id, turn.id, "assistant", reply.model_text),
             ],
         )
-        connection.execute(
-            "UPDATE conversations SET running = NULL, language = ?, history_from = max(history_from, ?),"
-            " prompt_tokens = ? WHERE id = ?",
-            (reply.language, reply.history_from, reply.usage.total, turn.conversation_id),
-        )
+        _grow(connection, turn, reply)
     else:
         connection.execute("UPDATE conversations SET running = NULL WHERE id = ?", (turn.conversation_id,))
     address = orjson.dumps(turn.address).decode()
@@ -166,6 +162,28 @@ def commit(
         )
     write_audit(connection, reply_entry(turn, reply), now)
     return _queue_next(connection, turn.conversation_id, now)
+
+
+def _grow(connection: Connection, turn: Turn, reply: Reply) -> None:
+    """The conversation as the model will see it: unless it was begun anew while the turn ran, which is of the old one
+    then."""
+    (begun_anew,) = connection.execute(
+        "SELECT coalesce(c.fresh_at > t.started_at, 0) FROM turns t JOIN conversations c ON c.id = t.conversation_id"
+        " WHERE t.id = ?",
+        (turn.id,),
+    ).fetchone()
+    if begun_anew:
+        connection.execute(
+            "UPDATE conversations SET running = NULL, history_from ="
+            " (SELECT coalesce(max(id), 0) + 1 FROM history WHERE conversation_id = ?) WHERE id = ?",
+            (turn.conversation_id, turn.conversation_id),
+        )
+        return
+    connection.execute(
+        "UPDATE conversations SET running = NULL, language = ?, history_from = max(history_from, ?),"
+        " prompt_tokens = ? WHERE id = ?",
+        (reply.language, reply.history_from, reply.usage.total, turn.conversation_id),
+    )
 
 
 def _close_turn(connection: Connection, turn: Turn, reply: Reply, now: float) -> str:
@@ -199,3 +217,15 @@ def _queue_next(connection: Connection, conversation_id: int, now: float) -> boo
     message_id, user = row
     connection.execute(ADD_TO_INBOX, (conversation_id, user, user, message_id, None, now, now, now, 0.0))
     return True
+
+
+def feedback(connection: Connection, key: ConversationKey, turn_id: int, user_id: str, vote: str, now: float) -> bool:
+    changed = connection.execute(
+        "UPDATE turns SET feedback = ?, feedback_at = ? WHERE id = ? AND state = 'done' AND kind = ?"
+        " AND conversation_id = (SELECT id FROM conversations WHERE channel = ? AND chat_id = ? AND thread_id = ?"
+        " AND bot = ?)",
+        (vote, now, turn_id, ReplyKind.ANSWER, key.channel, key.chat_id, key.thread_id, key.bot),
+    ).rowcount
+    if changed:
+        write_audit(connection, feedback_entry(turn_id, user_id, vote), now)
+    return bool(changed)

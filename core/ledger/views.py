@@ -54,13 +54,13 @@ def transcript(connection: Connection, key: ConversationKey, limit: int) -> tupl
         (row[0], limit),
     ).fetchall()
     turns = connection.execute(
-        "SELECT id, text, committed_at, kind FROM turns WHERE conversation_id = ? AND state = 'done'"
+        "SELECT id, text, committed_at, kind, cut FROM turns WHERE conversation_id = ? AND state = 'done'"
         " ORDER BY id DESC LIMIT ?",
         (row[0], limit),
     ).fetchall()
     open_states = (MessageState.WAITING, MessageState.RUNNING)
     entries = [Entry(f"m{m[0]}", "user", m[1], m[2], event_id=m[3], pending=m[4] in open_states) for m in messages]
-    entries += [Entry(f"t{t[0]}", "bot", t[1], t[2], kind=t[3]) for t in turns]
+    entries += [Entry(f"t{t[0]}", "bot", t[1], t[2], kind=t[3], cut=bool(t[4])) for t in turns]
     # A notice carries the same time as the message it answers: the message goes first.
     entries.sort(key=lambda entry: (entry.at, entry.role == "bot", int(entry.id[1:])))
     return tuple(entries[-limit:])

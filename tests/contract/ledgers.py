@@ -108,15 +108,21 @@ class Book:
     async def commit(
         self, turn: Turn, text: str = "Answer", parts: Sequence[str] | None = None, tokens: Rate | None = None
     ) -> None:
-        reply = Reply(
+        reply = self.reply(turn, text)
+        await self.ledger.commit(turn, reply, [text] if parts is None else parts, tokens, self.clock())
+
+    @staticmethod
+    def reply(turn: Turn, text: str, *, cut: bool = False) -> Reply:
+        """An answer of the model's."""
+        return Reply(
             text=text,
+            cut=cut,
             user_text=f"<{turn.text}>",
             model_text=text,
             language="en",
             model="test-model",
             usage=Usage(30, 12, 8),
         )
-        await self.ledger.commit(turn, reply, [text] if parts is None else parts, tokens, self.clock())
 
     async def apologise(self, turn: Turn, text: str = "Sorry") -> None:
         reply = Reply(text=text, kind=ReplyKind.APOLOGY, reason="test")

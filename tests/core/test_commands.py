@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
+from core.config import DialogueSettings
 from core.types import InboundMessage, MessageState
 from tests.fakes import FakeEngine
 from tests.rooms import Rooms, rooms
@@ -157,3 +158,81 @@ async def test_names_are_in_the_prompt_where_several_write(tmp_path: Path) -> No
         await house.house.receive(message(house, "1", "Where is it?", speaker="Customer A"))
         await house.channel.delivered(1)
     assert engine.requests[0].messages[-1]["content"].endswith("\nCustomer A: Where is it?")
+
+
+async def test_stop_takes_back_a_message_that_still_waits_for_its_burst(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    patient = DialogueSettings(merge_seconds=10, merge_cap_seconds=30)
+    async with rooms(tmp_path, engine=engine, settings=patient) as house:
+        await house.say("A story please", event="one")
+        await house.say("/stop")
+        await house.channel.delivered(1)
+        assert await house.ledger.state("web", "one") is MessageState.WITHDRAWN
+        assert house.seen() == ["[stopped en]"]
+    assert engine.requests == []
+
+
+async def test_a_stop_reaches_a_turn_that_was_claimed_and_has_not_begun(tmp_path: Path) -> None:
+    """The stop comes between the claim and the first step of the reply: it is remembered and counts."""
+    engine = FakeEngine()
+    async with rooms(tmp_path, engine=engine) as house:
+        for chat, end in (("stops", house.house.stop), ("leaves", house.house.leave)):
+            key = house.conversation(chat)
+            await house.runtime.drain(1)
+            await house.say("A story please", chat=chat, event=chat)
+            (turn,) = await house.ledger.claim(house.clock(), 60.0, 20, 1)
+            house.clock.advance(1)
+            await end(key)
+            reply, _ = await house.dialogue.answer(turn, house.channel)
+            assert (reply.text, reply.cut, reply.reason) == ("", True, {"stops": "stopped", "leaves": "left"}[chat])
+            assert await house.ledger.state("web", chat) is MessageState.ANSWERED
+            house.clock.advance(1)
+            await house.say("I am back", chat=chat)
+            (turn,) = await house.ledger.claim(house.clock(), 60.0, 20, 1)
+            assert (await house.dialogue.answer(turn, house.channel))[0].text == "Certainly."
+    assert len(engine.requests) == 2
+
+
+async def test_a_chat_that_is_left_ends_its_replies_in_all_threads(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    never = asyncio.Event()
+    for _ in range(3):
+        engine.enqueue(["Once ", never, "upon"])
+    async with rooms(tmp_path, engine=engine) as house:
+        left, stays = house.conversation("left"), house.conversation("stays")
+        for number, key in enumerate((left, replace(left, thread_id="7"), stays)):
+            await house.house.receive(message(house, str(number), "A story please", conversation=key))
+        await engine.called(3)
+        await house.house.leave(replace(left, thread_id="8"))
+        await house.until(lambda: engine.running == 1)
+        assert engine.aborted == [request for request in engine.requests if request in engine.aborted]
+        assert len(engine.aborted) == 2
+        never.set()
+        await house.channel.delivered(1)
+    assert house.seen("stays") == ["Once upon"]
+
+
+async def test_a_new_conversation_ends_the_reply_of_the_old_one_and_forgets_it(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    never = asyncio.Event()
+    engine.enqueue(["Blue is ", never, "a colour"])
+    async with rooms(tmp_path, engine=engine) as house:
+        await house.say("Tell me of blue")
+        await house.channel.previewed(1)
+        house.clock.advance(1)
+        await house.say("/new")
+        await house.channel.delivered(2)
+        assert engine.running == 0
+        house.clock.advance(1)
+        await house.say("Hello")
+        await house.channel.delivered(3)
+    assert "lue" not in str(engine.requests[-1].messages)
+
+
+async def test_a_vote_reaches_its_answer(tmp_path: Path) -> None:
+    async with rooms(tmp_path) as house:
+        await house.say("Hello")
+        await house.channel.delivered(1)
+        turn = house.channel.deliveries[0].turn_id
+        assert await house.house.feedback(house.conversation(), turn, "user", "good")
+        assert not await house.house.feedback(house.conversation("another"), turn, "user", "good")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import ConfigError, LedgerError
-from core.ledger import outbox
+from core.ledger import Notice, outbox
 from core.ledger.sqlite import SqliteLedger
 from core.ledger.writer import sqlite3
 from core.types import MessageState
@@ -210,6 +210,13 @@ async def test_no_statement_of_a_turn_reads_a_whole_table(book: Book, tmp_path: 
     await book.ledger.next_ready_at()
     await book.ledger.outcome("web", "event-1")
     await book.ledger.transcript(key(), 10)
+    await book.ledger.feedback(key(), turn.id, "user", "good", book.clock())
+    await book.ledger.keep("web", "account", {})
+    await book.ledger.kept("web", "account")
+    await book.ledger.keep("web", "account", None)
+    stop = Notice("Stopped", "stopped", stop=True, fresh=True)
+    await book.ledger.accept(book.message("/stop"), GENEROUS, AT_ONCE, book.clock(), stop)
+    await book.ledger.withdraw(key(), book.clock())
     await ledger._writing.run(lambda c: outbox.recover(c, frozenset()))
     await book.ledger.close()
     whole = {}

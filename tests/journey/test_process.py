@@ -165,6 +165,8 @@ async def test_check_says_what_to_do_and_its_exit_status_tells(tmp_path: Path) -
             assert re.search(rf"^ok +{subject}", printed, re.MULTILINE), printed
         wrong = telegram.settings() | {"TELEGRAM_BOT_TOKEN": "1:wrong-token"}
         status, printed = await command("check", settings=settings | wrong)
+        assert status == 0, "no platform is asked"
+        status, printed = await command("check", "--live", settings=settings | wrong)
         assert status == 1
         assert re.search(r"^FAIL +telegram.*->", printed, re.MULTILINE), printed
         assert "wrong-token" not in printed
@@ -191,7 +193,7 @@ async def test_accepting_begins_before_the_engine_is_there(tmp_path: Path) -> No
         assert (report["accepting"], report["ready"]) == (True, False)
 
 
-@pytest.mark.parametrize("words", [["dance"], ["run", "--loud"]])
+@pytest.mark.parametrize("words", [["dance"], ["run", "--loud"], ["check", "--loud"]])
 async def test_an_unknown_command_shows_the_usage(words: list[str]) -> None:
     status, printed = await command(*words)
     assert status == 2
