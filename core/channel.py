@@ -88,6 +88,10 @@ class Gateway(Protocol):
         """The chat is gone (the user blocked us, left, deleted it), with all its threads: write and send nothing more
         there. Raises LedgerError."""
 
+    async def move(self, conversation: ConversationKey, chat_id: str) -> None:
+        """The platform gave the chat another id: its conversations, in all threads, go on under it. Raises
+        LedgerError."""
+
     async def feedback(self, conversation: ConversationKey, turn_id: int, user_id: str, vote: str) -> bool:
         """What a user thinks of an answer: "good", "bad", or "" to take it back; the newest vote counts. False when
         that conversation has no such answer. Raises LedgerError."""

@@ -173,6 +173,9 @@ class House:
         await self._ledger.withdraw(conversation, now)
         self._dialogue.leave(conversation, now)
 
+    async def move(self, conversation: ConversationKey, chat_id: str) -> None:
+        await self._ledger.move(conversation, chat_id)
+
     async def feedback(self, conversation: ConversationKey, turn_id: int, user_id: str, vote: str) -> bool:
         stored = await self._ledger.feedback(conversation, turn_id, user_id, vote, self._clock())
         self._log.info("feedback", channel=conversation.channel, turn=turn_id, vote=vote, stored=stored)

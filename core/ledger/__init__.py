@@ -99,6 +99,10 @@ class Ledger(Protocol):
         """The chat is gone with all its threads: what waits there is not answered, what is on its way out is not
         sent."""
 
+    async def move(self, conversation: ConversationKey, chat_id: str) -> None:
+        """The chat has another id from now on, in all its threads; where a conversation exists under that id already,
+        it stays beside the old one."""
+
     async def claim(self, now: float, lease_seconds: float, merge_messages: int, limit: int) -> tuple[Turn, ...]:
         """Up to `limit` turns to answer now. Each is the least recently served user's oldest waiting message whose
         conversation has no running turn, with the messages that came since in that conversation. Fewer than `limit`

@@ -12,7 +12,7 @@ import orjson
 
 from core.audit import AuditEntry, message_entry, notice_entry
 from core.ledger import Admission, Burst, Notice, Refusal
-from core.ledger.withdrawn import take_back
+from core.ledger.chats import take_back
 from core.ledger.writer import Connection
 from core.throttle import spend, wait
 from core.types import ConversationKey, InboundMessage, MessageState, Receipt, ReplyKind

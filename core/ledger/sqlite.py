@@ -18,7 +18,7 @@ from sqlite_utils.migrations import Migrations
 
 from core.audit import AuditEntry
 from core.errors import ConfigError, LedgerError
-from core.ledger import Admission, Burst, Counts, Notice, facts, inbox, outbox, turns, views, withdrawn
+from core.ledger import Admission, Burst, Counts, Notice, chats, facts, inbox, outbox, turns, views
 from core.ledger.schema import migrations
 from core.ledger.writer import Connection, Reader, Writer, sqlite3
 from core.throttle import Rate
@@ -111,7 +111,10 @@ class SqliteLedger:
         return await self._writing.run(lambda c: inbox.accept(c, message, admission, burst, now, notice))
 
     async def withdraw(self, conversation: ConversationKey, now: float) -> None:
-        await self._writing.run(lambda c: withdrawn.withdraw(c, conversation.channel, conversation.chat_id))
+        await self._writing.run(lambda c: chats.withdraw(c, conversation.channel, conversation.chat_id))
+
+    async def move(self, conversation: ConversationKey, chat_id: str) -> None:
+        await self._writing.run(lambda c: chats.move(c, conversation.channel, conversation.chat_id, chat_id))
 
     async def claim(self, now: float, lease_seconds: float, merge_messages: int, limit: int) -> tuple[Turn, ...]:
         return await self._writing.run(lambda c: turns.claim_all(c, now, lease_seconds, merge_messages, limit))

@@ -217,6 +217,7 @@ async def test_no_statement_of_a_turn_reads_a_whole_table(book: Book, tmp_path: 
     stop = Notice("Stopped", "stopped", stop=True, fresh=True)
     await book.ledger.accept(book.message("/stop"), GENEROUS, AT_ONCE, book.clock(), stop)
     await book.ledger.withdraw(key(), book.clock())
+    await book.ledger.move(key(), "another")
     await ledger._writing.run(lambda c: outbox.recover(c, frozenset()))
     await book.ledger.close()
     whole = {}

@@ -1,4 +1,4 @@
-"""What nobody wants answered any more in SQL: a withdrawn message is recorded as such, and no turn of it is left open.
+"""A chat that ends, moves or takes its words back in SQL: withdrawn messages are recorded so, and leave no turn open.
 
 A turn that runs is not touched: whoever runs it is told to stop, and commits what stands.
 """
@@ -27,6 +27,15 @@ def withdraw(connection: Connection, channel: str, chat_id: str) -> None:
         f"UPDATE deliveries SET state = 'failed', reason = 'the user left' WHERE {OF_CHAT}"  # noqa: S608 - likewise
         " AND state IN ('pending', 'sending') AND state = 'pending'",
         chat,
+    )
+
+
+def move(connection: Connection, channel: str, chat_id: str, new_chat_id: str) -> None:
+    """The platform gave the chat another id: its conversations go on under it. One that was begun there already stays
+    beside it."""
+    connection.execute(
+        "UPDATE OR IGNORE conversations SET chat_id = ? WHERE channel = ? AND chat_id = ?",
+        (new_chat_id, channel, chat_id),
     )
 
 

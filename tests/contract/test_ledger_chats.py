@@ -88,6 +88,27 @@ async def test_who_leaves_a_chat_leaves_its_threads(book: Book) -> None:
     assert (counts.waiting, counts.pending_deliveries) == (0, 0)
 
 
+async def test_a_chat_that_moves_keeps_its_history_and_what_waits(book: Book) -> None:
+    await book.answer("Blue")
+    await book.accept(replace(book.message("In a thread"), conversation=thread(1)))
+    await book.ledger.move(key(), "moved")
+    await book.ledger.move(key(), "moved")
+    await book.accept(book.message("And red?", chat="moved"))
+    found = {turn.conversation: turn for turn in [await book.take() for _ in range(2)]}
+    assert set(found) == {key("moved"), thread(1, "moved")}
+    assert [entry.text for entry in await book.ledger.recall(found[key("moved")], 10)] == ["<Hello>", "Blue"]
+    (delivery,) = await book.due()
+    assert delivery.conversation == key("moved")
+
+
+async def test_a_chat_does_not_move_over_one_that_is_there(book: Book) -> None:
+    await book.answer("Old")
+    await book.answer("New", chat="moved")
+    await book.ledger.move(key(), "moved")
+    assert [entry.text for entry in await book.ledger.transcript(key("moved"), 10)] == ["Hello", "New"]
+    assert [entry.text for entry in await book.ledger.transcript(key(), 10)] == ["Hello", "Old"]
+
+
 async def test_a_vote_is_kept_with_its_answer_and_the_newest_counts(book: Book, store: Store) -> None:
     turn = await book.answer("Blue")
     ledger, now = book.ledger, book.clock()
