@@ -12,9 +12,9 @@ import pytest
 from bench.stand import Gateway, gateway
 from core.engine_simulator import EngineSimulator
 from core.simulated_reply import Behaviour
+from tests.contract.conftest import HOME
 from tests.drivers import DRIVERS, Driver
 
-HOME = Path(__file__).resolve().parent.parent.parent
 pytestmark = pytest.mark.process
 PATIENCE = 60.0
 GARBAGE = (
@@ -47,25 +47,11 @@ def whole(text: str) -> list[str]:
     return marks
 
 
-@pytest.fixture(params=sorted(DRIVERS))
-async def driver(request: pytest.FixtureRequest) -> AsyncIterator[Driver]:
-    async with DRIVERS[request.param]() as built:
-        yield built
-
-
 @pytest.fixture
 async def engine() -> AsyncIterator[EngineSimulator]:
     behaviour = Behaviour(reply=reply, tokens_per_second=200.0, first_token_seconds=0.02)
     async with EngineSimulator(behaviour=behaviour) as simulator:
         yield simulator
-
-
-@pytest.fixture
-async def house(driver: Driver, engine: EngineSimulator, tmp_path: Path) -> AsyncIterator[Gateway]:
-    settings = driver.settings() | {"FRONTDESK__ENGINE__BASE_URL": engine.base_url}
-    async with gateway(HOME, tmp_path, settings) as running:
-        driver.meet(running.address)
-        yield running
 
 
 async def until(driver: Driver, user: int, count: int) -> list[str]:
