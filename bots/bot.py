@@ -21,6 +21,8 @@ KEYS = ("title", "default_language", "timezone", "variables", "sampling", "comma
 PHRASES: Mapping[str, frozenset[str]] = {
     "apology_engine": frozenset(),
     "apology_empty": frozenset(),
+    "apology_late": frozenset(),
+    "busy": frozenset({"number"}),
     "cut_mark": frozenset(),
     "greeting": frozenset(),
     "help": frozenset(),

@@ -116,6 +116,8 @@ class DialogueSettings(Section):
     history_tokens: Annotated[int, Field(ge=0)] = 0
     lease_seconds: Positive = 60.0
     attempts: Count = 3
+    busy_after: Annotated[int, Field(ge=0)] = 50
+    answer_within_hours: Annotated[float, Field(ge=0)] = 6.0
 
 
 class ThrottleSettings(Section):

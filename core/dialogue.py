@@ -106,17 +106,22 @@ class Dialogue:
         turn = dataclasses.replace(turn, reference=reference)
         return reply, await self._commit(turn, channel, reply)
 
-    async def apologise(self, turn: Turn, channel: Channel, reason: str) -> tuple[Reply, bool]:
+    async def apologise(self, turn: Turn, channel: Channel, phrase: str, reason: str) -> tuple[Reply, bool]:
         """Commit an apology without asking the engine."""
-        reply = self._apology(turn, "apology_engine", reason)
+        reply = self._apology(turn, phrase, reason)
         return reply, await self._commit(turn, channel, reply)
 
-    async def _commit(self, turn: Turn, channel: Channel, reply: Reply) -> bool:
+    async def set_aside(self, turn: Turn, channel: Channel) -> tuple[Reply, bool]:
+        """Apologise for a turn that failed too often, and keep its messages for the operator."""
+        reply = self._apology(turn, "apology_engine", turn.trouble or "attempts")
+        return reply, await self._commit(turn, channel, reply, set_aside=True)
+
+    async def _commit(self, turn: Turn, channel: Channel, reply: Reply, *, set_aside: bool = False) -> bool:
         traits = channel.traits
         parts = traits.split(reply.text) if traits.split else split(reply.text, traits.text_limit, traits.measure)
         if not reply.text or reply.reason == "left":
             parts = []
-        return await self._ledger.commit(turn, reply, parts, self._tokens, self._clock())
+        return await self._ledger.commit(turn, reply, parts, self._tokens, self._clock(), set_aside=set_aside)
 
     async def converse(
         self, bot: str, messages: Sequence[Mapping[str, str]], sampling: Sampling, request_id: str

@@ -100,6 +100,7 @@ class House:
         self._tokens = Rate.per_day(throttle.tokens_per_day) if throttle.tokens_per_day else None
         self._per_ip = IpThrottle(throttle.requests_per_minute_per_ip)
         self._burst = Burst(settings.merge_seconds, settings.merge_cap_seconds, settings.merge_messages)
+        self._busy_after = settings.busy_after
         self._proxies = tuple(ipaddress.ip_network(network, strict=False) for network in trusted_proxies)
         self._metrics = metrics
         self._wake = wake
@@ -150,7 +151,11 @@ class House:
             language = detect(after, message.language)
             return self.phrase(message.conversation.bot, "edited", language, before=before, after=after)
 
-        return Admission(self._messages, self._tokens, notice, changed=changed)
+        def busy(before: int) -> str:
+            language = detect(message.text, message.language)
+            return self.phrase(message.conversation.bot, "busy", language, number=str(before))
+
+        return Admission(self._messages, self._tokens, notice, changed=changed, busy_after=self._busy_after, busy=busy)
 
     def _notice(self, message: InboundMessage) -> Notice | None:
         """What the house itself answers: to a command, and to what the bot cannot read."""

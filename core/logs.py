@@ -23,7 +23,11 @@ def configure(settings: LogSettings, stream: TextIO = sys.stderr) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=not readable),
     ]
     if readable:
-        processors += [_action, structlog.dev.ConsoleRenderer(event_key="action", colors=True)]
+        # The plain formatter: the default one shows local variables, and they hold what customers wrote.
+        console = structlog.dev.ConsoleRenderer(
+            event_key="action", colors=True, exception_formatter=structlog.dev.plain_traceback
+        )
+        processors += [_action, console]
     else:
         processors += [structlog.processors.format_exc_info, _action, structlog.processors.JSONRenderer(_json)]
     structlog.configure(

@@ -39,6 +39,7 @@ class Metrics:
         self._given_up = Gauge(
             "frontdesk_deliveries_given_up", "Parts failed or of unknown fate, ever", registry=registry
         )
+        self._set_aside = Gauge("frontdesk_messages_set_aside", "Messages set aside, ever", registry=registry)
         self._engine = Gauge("frontdesk_engine_state", "1 for the state the engine is in", ["state"], registry=registry)
 
     def render(self, counts: Counts, engine: EngineState, now: float) -> bytes:
@@ -48,6 +49,7 @@ class Metrics:
         self._running.set(counts.running)
         self._pending.set(counts.pending_deliveries)
         self._given_up.set(counts.failed_deliveries)
+        self._set_aside.set(counts.set_aside)
         for state in EngineState:
             self._engine.labels(state.value).set(float(state is engine))
         return generate_latest(self._registry)

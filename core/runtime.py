@@ -25,6 +25,7 @@ from core.types import Reply, Turn
 
 TROUBLE_SECONDS = 1.0  # a worker's pause after something went wrong
 ENGINE_LOOKS = 5  # seconds between two questions to an idle engine
+REDELIVERED_SECONDS = 48 * 3600.0
 RETRY_SECONDS = 1.0  # after the engine went away under a turn, times the attempt
 
 
@@ -152,12 +153,12 @@ class Runtime:
             log.warning("turn_lost", attempt=turn.attempt)
         except EngineUnavailable as error:
             log.warning("turn_waits_for_engine", attempt=turn.attempt, reason=str(error))
-            await self._hand_back(turn, RETRY_SECONDS * turn.attempt, counted=True)
+            await self._hand_back(turn, RETRY_SECONDS * turn.attempt, counted=True, trouble=f"no engine: {error}")
         except LedgerError as error:
             log.error("turn_not_committed", reason=str(error))  # its lease runs out, and it is claimed again
-        except Exception:
+        except Exception as error:
             log.exception("turn_crashed", attempt=turn.attempt)
-            await self._hand_back(turn, RETRY_SECONDS * turn.attempt, counted=True)
+            await self._hand_back(turn, RETRY_SECONDS * turn.attempt, counted=True, trouble=type(error).__name__)
 
     async def _answer(self, turn: Turn, log: structlog.stdlib.BoundLogger) -> None:
         channel = self._channels.get(turn.conversation.channel)
@@ -167,7 +168,10 @@ class Runtime:
             await self._hand_back(turn, 60.0, counted=False)
             return
         if turn.attempt > self._settings.attempts:
-            reply, more = await self._dialogue.apologise(turn, channel, "attempts")
+            log.error("turn_set_aside", attempts=self._settings.attempts, reason=turn.trouble)
+            reply, more = await self._dialogue.set_aside(turn, channel)
+        elif self._is_late(turn):
+            reply, more = await self._dialogue.apologise(turn, channel, "apology_late", "late")
         else:
             reply, more = await self._dialogue.answer(turn, channel)
         self._measure(turn, reply)
@@ -186,15 +190,23 @@ class Runtime:
             ms=round((self._clock() - turn.messages[0].accepted_at) * 1000),
         )
 
+    def _is_late(self, turn: Turn) -> bool:
+        """Whether it came through an outage, ours or the platform's: an answer would pretend that it is still new."""
+        newest = turn.messages[-1]
+        # Platforms deliver again for a day; what claims to be older says nothing of when it was written.
+        sent_at = newest.sent_at if newest.sent_at > newest.accepted_at - REDELIVERED_SECONDS else newest.accepted_at
+        limit = self._settings.answer_within_hours * 3600
+        return bool(limit) and self._clock() - min(sent_at, newest.accepted_at) > limit
+
     def _measure(self, turn: Turn, reply: Reply) -> None:
         self._metrics.answered.labels(turn.conversation.channel, reply.kind.value).inc()
         self._metrics.reply.observe(self._clock() - turn.messages[0].accepted_at)
         if reply.first_text_seconds is not None:
             self._metrics.first_text.observe(reply.first_text_seconds)
 
-    async def _hand_back(self, turn: Turn, seconds: float, *, counted: bool) -> None:
+    async def _hand_back(self, turn: Turn, seconds: float, *, counted: bool, trouble: str = "") -> None:
         try:
-            await self._ledger.release(turn, self._clock() + seconds, counted=counted)
+            await self._ledger.release(turn, self._clock() + seconds, counted=counted, trouble=trouble)
         except LedgerError as error:
             self._log.error("turn_not_handed_back", turn=turn.id, reason=str(error))  # its lease runs out
         self._inbox.set()

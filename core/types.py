@@ -56,6 +56,7 @@ class MessageState(StrEnum):
     ANSWERED = "answered"  # its turn is committed
     THROTTLED = "throttled"  # over the user's limit; recorded, not answered
     REPLACED = "replaced"  # an edit: it went into the message it changes, or changed nothing
+    SET_ASIDE = "set_aside"  # its turn failed as often as it may; apologised for, and kept for the operator
     WITHDRAWN = "withdrawn"  # its user left, or took it back with a stop, before it was answered
 
 
@@ -79,6 +80,7 @@ class StoredMessage:
     language: str
     accepted_at: float
     speaker: str = ""
+    sent_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ class Turn:
     reference: str  # the platform's reference of a preview already shown, or ""
     history_from: int  # the history entry the prompt starts at (0 = all), kept for the prefix cache
     prompt_tokens: int  # exact prompt + reply tokens of the conversation's last turn, 0 when unknown
+    trouble: str = ""  # why the attempt before this one failed
 
     @property
     def text(self) -> str:

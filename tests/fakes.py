@@ -22,7 +22,9 @@ Piece = str | Delta | Exception | asyncio.Event
 PHRASES = (
     "apology_empty",
     "apology_engine",
+    "apology_late",
     "brief",
+    "busy",
     "cut_mark",
     "edited",
     "greeting",

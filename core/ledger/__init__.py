@@ -36,13 +36,16 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """The user's limits, and what to tell a user who is over them (once per `notice_seconds`)."""
+    """The user's limits, and what to tell a user who is over them (once per `notice_seconds`); and what to tell one who
+    has to wait because more than `busy_after` conversations do (`busy` takes how many are before, counting theirs)."""
 
     messages: Rate
     tokens: Rate | None
     notice: Callable[[Refusal], str]
     notice_seconds: float = 60.0
     changed: Callable[[str, str], str] = lambda _, after: after  # how a late edit is put: (before, after)
+    busy_after: int = 0  # 0: nobody is told
+    busy: Callable[[int], str] = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Counts:
     oldest_waiting_at: float | None
     pending_deliveries: int
     failed_deliveries: int
+    set_aside: int = 0
 
 
 class Ledger(Protocol):
@@ -117,15 +121,25 @@ class Ledger(Protocol):
     async def reclaim(self, now: float) -> int:
         """Hand back the turns whose lease ran out; returns how many."""
 
-    async def release(self, turn: Turn, ready_at: float, *, counted: bool) -> None:
-        """Hand a claimed turn back to the inbox; `counted`: the try counts as an attempt."""
+    async def release(self, turn: Turn, ready_at: float, *, counted: bool, trouble: str = "") -> None:
+        """Hand a claimed turn back to the inbox; `counted`: the try counts as an attempt, and `trouble` is why."""
 
     async def previewed(self, turn: Turn, reference: str) -> None:
         """Record which platform message shows the growing reply. Raises TurnLost."""
 
-    async def commit(self, turn: Turn, reply: Reply, parts: Sequence[str], tokens: Rate | None, now: float) -> bool:
+    async def commit(
+        self,
+        turn: Turn,
+        reply: Reply,
+        parts: Sequence[str],
+        tokens: Rate | None,
+        now: float,
+        *,
+        set_aside: bool = False,
+    ) -> bool:
         """Close a turn: the reply, the history, the deliveries and the usage, or nothing of it; True when the
-        conversation has more to answer. Raises TurnLost."""
+        conversation has more to answer. `set_aside`: it is an apology for what failed too often, and the messages are
+        recorded as set aside. Raises TurnLost."""
 
     async def recall(self, turn: Turn, limit: int) -> tuple[HistoryEntry, ...]:
         """The newest `limit` history entries from `turn.history_from` on, oldest first."""

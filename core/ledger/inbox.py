@@ -17,6 +17,7 @@ from core.ledger.writer import Connection
 from core.throttle import spend, wait
 from core.types import ConversationKey, InboundMessage, MessageState, Receipt, ReplyKind
 
+BUSY_QUIET = 120.0  # seconds until somebody who waits is told again how many are before them
 ADD_TO_INBOX = """
 INSERT INTO inbox (conversation_id, user, served_at, message_id, turn_id, first_at, ready_at)
 VALUES (?, ?, (SELECT served_at FROM users WHERE id = ?), ?, ?, ?, ?)
@@ -49,6 +50,9 @@ def accept(
         ready = _ready_at(connection, conversation_id, message, burst, now, known=known)
         row = (conversation_id, user, user, message_id, None, now, ready)
         connection.execute(ADD_TO_INBOX, (*row, now, burst.cap_seconds))
+        if admission.busy_after and (before := _before(connection, conversation_id, admission.busy_after)):
+            busy = Notice(admission.busy(before), "busy", BUSY_QUIET)
+            _tell(connection, conversation_id, message_id, message, busy, now, answers=False)
     if state is MessageState.THROTTLED and refusal is not None and tell:
         _tell(connection, conversation_id, message_id, message, Notice(admission.notice(refusal), "throttled"), now)
     elif state is MessageState.ANSWERED and notice is not None:
@@ -151,10 +155,30 @@ def _admit(
     return user, refusal, True
 
 
+def _before(connection: Connection, conversation_id: int, most: int) -> int:
+    """The conversation's place in line, 0 while no more than `most` wait. Counted as `claim` takes them."""
+    (waiting,) = connection.execute("SELECT count(*) FROM (SELECT 1 FROM inbox LIMIT ?)", (most + 1,)).fetchone()
+    if waiting <= most:
+        return 0
+    (place,) = connection.execute(
+        "SELECT count(*) FROM inbox i JOIN inbox mine ON mine.conversation_id = ?"
+        " WHERE (i.served_at, i.message_id) <= (mine.served_at, mine.message_id)",
+        (conversation_id,),
+    ).fetchone()
+    return int(place)
+
+
 def _tell(
-    connection: Connection, conversation_id: int, message_id: int, message: InboundMessage, notice: Notice, now: float
+    connection: Connection,
+    conversation_id: int,
+    message_id: int,
+    message: InboundMessage,
+    notice: Notice,
+    now: float,
+    *,
+    answers: bool = True,
 ) -> None:
-    """A notice is a turn of its own that no engine sees."""
+    """A notice is a turn of its own that no engine sees; unless it `answers` the message, another one will."""
     said = connection.execute(
         "SELECT 1 FROM turns WHERE conversation_id = ? AND reason = ? AND committed_at > ? LIMIT 1",
         (conversation_id, notice.reason, now - notice.quiet_seconds),
@@ -166,7 +190,8 @@ def _tell(
         " VALUES (?, 'done', 1, 0, ?, ?, ?, ?, ?)",
         (conversation_id, now, now, ReplyKind.NOTICE, notice.text, notice.reason),
     ).lastrowid
-    connection.execute("UPDATE messages SET turn_id = ? WHERE id = ?", (turn_id, message_id))
+    if answers:
+        connection.execute("UPDATE messages SET turn_id = ? WHERE id = ?", (turn_id, message_id))
     address = orjson.dumps(message.address).decode()
     queue_parts(
         connection,

@@ -136,6 +136,8 @@ THIRD = """
 ALTER TABLE turns ADD COLUMN feedback TEXT NOT NULL DEFAULT '';      -- what a user thinks of it: good, bad
 ALTER TABLE turns ADD COLUMN feedback_at REAL;
 ALTER TABLE conversations ADD COLUMN fresh_at REAL;                  -- when it was last begun anew
+ALTER TABLE turns ADD COLUMN trouble TEXT NOT NULL DEFAULT '';       -- why its last failed attempt failed
+CREATE INDEX messages_set_aside ON messages (id) WHERE state = 'set_aside';
 CREATE TABLE facts (                                                 -- what a channel remembers of its platform
     channel TEXT NOT NULL,
     name TEXT NOT NULL,

@@ -135,14 +135,25 @@ class SqliteLedger:
     async def reclaim(self, now: float) -> int:
         return await self._writing.run(lambda c: turns.reclaim(c, now))
 
-    async def release(self, turn: Turn, ready_at: float, *, counted: bool) -> None:
-        await self._writing.run(lambda c: turns.release(c, turn.id, turn.attempt, ready_at, counted=counted))
+    async def release(self, turn: Turn, ready_at: float, *, counted: bool, trouble: str = "") -> None:
+        await self._writing.run(
+            lambda c: turns.release(c, turn.id, turn.attempt, ready_at, counted=counted, trouble=trouble)
+        )
 
     async def previewed(self, turn: Turn, reference: str) -> None:
         await self._writing.run(lambda c: turns.previewed(c, turn, reference))
 
-    async def commit(self, turn: Turn, reply: Reply, parts: Sequence[str], tokens: Rate | None, now: float) -> bool:
-        return await self._writing.run(lambda c: turns.commit(c, turn, reply, parts, tokens, now))
+    async def commit(
+        self,
+        turn: Turn,
+        reply: Reply,
+        parts: Sequence[str],
+        tokens: Rate | None,
+        now: float,
+        *,
+        set_aside: bool = False,
+    ) -> bool:
+        return await self._writing.run(lambda c: turns.commit(c, turn, reply, parts, tokens, now, set_aside=set_aside))
 
     async def recall(self, turn: Turn, limit: int) -> tuple[HistoryEntry, ...]:
         return await self._reading.run(lambda c: views.recall(c, turn.conversation_id, turn.history_from, limit))

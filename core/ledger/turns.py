@@ -15,7 +15,9 @@ from core.errors import TurnLost
 from core.ledger.inbox import ADD_TO_INBOX, queue_parts, write_audit
 from core.ledger.writer import Connection
 from core.throttle import Rate, spend
-from core.types import ConversationKey, JsonObject, Reply, ReplyKind, StoredMessage, Turn
+from core.types import ConversationKey, JsonObject, MessageState, Reply, ReplyKind, StoredMessage, Turn
+
+DIED = "the process or the worker that answered it died"
 
 
 def claim_all(
@@ -62,11 +64,12 @@ def claim(connection: Connection, now: float, lease_seconds: float, merge_messag
 def _turn(connection: Connection, turn_id: int) -> Turn:
     row = connection.execute(
         "SELECT t.conversation_id, c.channel, c.bot, c.chat_id, c.thread_id, c.language, t.attempt, t.reference,"
-        " c.history_from, c.prompt_tokens FROM turns t JOIN conversations c ON c.id = t.conversation_id WHERE t.id = ?",
+        " c.history_from, c.prompt_tokens, t.trouble"
+        " FROM turns t JOIN conversations c ON c.id = t.conversation_id WHERE t.id = ?",
         (turn_id,),
     ).fetchone()
     messages = connection.execute(
-        "SELECT m.id, u.user_id, m.text, m.address, m.language, m.accepted_at, m.speaker FROM messages m"
+        "SELECT m.id, u.user_id, m.text, m.address, m.language, m.accepted_at, m.speaker, m.sent_at FROM messages m"
         " JOIN users u ON u.id = m.user WHERE m.turn_id = ? ORDER BY m.id",
         (turn_id,),
     ).fetchall()
@@ -74,13 +77,18 @@ def _turn(connection: Connection, turn_id: int) -> Turn:
         id=turn_id,
         conversation_id=row[0],
         conversation=ConversationKey(row[1], row[2], row[3], row[4]),
-        messages=tuple(StoredMessage(m[0], m[1], m[2], json_object(m[3]), m[4], m[5], m[6]) for m in messages),
+        messages=tuple(_stored(m) for m in messages),
         language=row[5],
         attempt=row[6],
         reference=row[7],
         history_from=row[8],
         prompt_tokens=row[9],
+        trouble=row[10],
     )
+
+
+def _stored(row: tuple[int, str, str, str, str, float, str, float]) -> StoredMessage:
+    return StoredMessage(row[0], row[1], row[2], json_object(row[3]), row[4], row[5], row[6], row[7])
 
 
 def json_object(text: str) -> JsonObject:
@@ -88,12 +96,20 @@ def json_object(text: str) -> JsonObject:
     return value if isinstance(value, dict) else {}
 
 
-def release(connection: Connection, turn_id: int, attempt: int | None, ready_at: float, *, counted: bool) -> bool:
+def release(
+    connection: Connection,
+    turn_id: int,
+    attempt: int | None,
+    ready_at: float,
+    *,
+    counted: bool,
+    trouble: str = "",
+) -> bool:
     """Hand a turn back; False if it was not running any more (or is on another attempt)."""
     changed = connection.execute(
-        "UPDATE turns SET state = 'waiting', attempt = attempt - ? WHERE id = ? AND state = 'running'"
-        " AND (? IS NULL OR attempt = ?)",
-        (0 if counted else 1, turn_id, attempt, attempt),
+        "UPDATE turns SET state = 'waiting', attempt = attempt - ?, trouble = coalesce(nullif(?, ''), trouble)"
+        " WHERE id = ? AND state = 'running' AND (? IS NULL OR attempt = ?)",
+        (0 if counted else 1, trouble, turn_id, attempt, attempt),
     ).rowcount
     if not changed:
         return False
@@ -112,7 +128,7 @@ def reclaim(connection: Connection, lease_before: float) -> int:
     rows = connection.execute(
         "SELECT id FROM turns WHERE state = 'running' AND lease_until < ?", (lease_before,)
     ).fetchall()
-    return sum(release(connection, turn_id, None, 0.0, counted=True) for (turn_id,) in rows)
+    return sum(release(connection, turn_id, None, 0.0, counted=True, trouble=DIED) for (turn_id,) in rows)
 
 
 def previewed(connection: Connection, turn: Turn, reference: str) -> None:
@@ -125,10 +141,18 @@ def previewed(connection: Connection, turn: Turn, reference: str) -> None:
 
 
 def commit(
-    connection: Connection, turn: Turn, reply: Reply, parts: Sequence[str], tokens: Rate | None, now: float
+    connection: Connection,
+    turn: Turn,
+    reply: Reply,
+    parts: Sequence[str],
+    tokens: Rate | None,
+    now: float,
+    *,
+    set_aside: bool = False,
 ) -> bool:
     reference = _close_turn(connection, turn, reply, now)
-    connection.execute("UPDATE messages SET state = 'answered' WHERE turn_id = ?", (turn.id,))
+    state = MessageState.SET_ASIDE if set_aside else MessageState.ANSWERED
+    connection.execute("UPDATE messages SET state = ? WHERE turn_id = ?", (state, turn.id))
     if reply.kind is ReplyKind.ANSWER:
         connection.executemany(
             "INSERT INTO history (conversation_id, turn_id, role, text) VALUES (?, ?, ?, ?)",

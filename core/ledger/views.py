@@ -73,4 +73,7 @@ def counts(connection: Connection) -> Counts:
     (running,) = connection.execute("SELECT count(*) FROM turns WHERE state = 'running'").fetchone()
     (pending,) = connection.execute("SELECT count(*) FROM deliveries WHERE state IN ('pending', 'sending')").fetchone()
     (failed,) = connection.execute("SELECT count(*) FROM deliveries WHERE state IN ('failed', 'unclear')").fetchone()
-    return Counts(waiting, running, oldest, pending, failed)
+    (aside,) = connection.execute(
+        "SELECT count(*) FROM messages INDEXED BY messages_set_aside WHERE state = 'set_aside'"
+    ).fetchone()
+    return Counts(waiting, running, oldest, pending, failed, aside)

@@ -56,7 +56,7 @@ def test_the_real_bots_load() -> None:
     for language, words in support.phrases.items():
         assert set(words) == set(PHRASES), language
         left = {name: text for name, text in words.items() if "{" in text}
-        assert set(left) == {"throttled", "chat_too_long", "edited", "brief"}
+        assert set(left) == {"throttled", "chat_too_long", "edited", "brief", "busy"}
     assert support.phrase("chat_title", "zh") == "在线客服"
     assert "our company" in support.prompts["en"].system
     assert "本公司" in support.prompts["zh"].system

@@ -15,21 +15,21 @@ ONE = Admission(Rate.per_minute(60, 1), None, lambda refusal: f"Too many {refusa
 async def test_the_queues_are_counted(book: Book) -> None:
     start = book.clock()
     counts = await book.ledger.counts()
-    assert dataclasses.astuple(counts) == (0, 0, None, 0, 0)
+    assert dataclasses.astuple(counts) == (0, 0, None, 0, 0, 0)
     await book.accept(book.message(chat="a"), burst=AT_ONCE)
     book.clock.advance(5)
     await book.accept(book.message(chat="b"))
-    assert dataclasses.astuple(await book.ledger.counts()) == (2, 0, start, 0, 0)
+    assert dataclasses.astuple(await book.ledger.counts()) == (2, 0, start, 0, 0, 0)
     turn = await book.take()
-    assert dataclasses.astuple(await book.ledger.counts()) == (1, 1, start + 5, 0, 0)
+    assert dataclasses.astuple(await book.ledger.counts()) == (1, 1, start + 5, 0, 0, 0)
     await book.ledger.release(turn, book.clock() + 60, counted=False)
-    assert dataclasses.astuple(await book.ledger.counts()) == (2, 0, start, 0, 0)
+    assert dataclasses.astuple(await book.ledger.counts()) == (2, 0, start, 0, 0, 0)
     await book.commit(await book.take(), parts=["1", "2"])
-    assert dataclasses.astuple(await book.ledger.counts())[3:] == (2, 0)
+    assert dataclasses.astuple(await book.ledger.counts())[3:] == (2, 0, 0)
     (delivery,) = await book.due()
     assert (await book.ledger.counts()).pending_deliveries == 2
     await book.ledger.fail(delivery.id, "blocked", unclear=False)
-    assert dataclasses.astuple(await book.ledger.counts())[3:] == (1, 1)
+    assert dataclasses.astuple(await book.ledger.counts())[3:] == (1, 1, 0)
 
 
 async def test_every_input_and_output_is_audited_without_its_text(book: Book, store: Store) -> None:
