@@ -18,6 +18,7 @@ from core.throttle import spend, wait
 from core.types import ConversationKey, InboundMessage, MessageState, Receipt, ReplyKind
 
 BUSY_QUIET = 120.0  # seconds until somebody who waits is told again how many are before them
+PLACES = 1000  # nobody counts further, we neither: it would be paid for by every message of a long line
 ADD_TO_INBOX = """
 INSERT INTO inbox (conversation_id, user, served_at, message_id, turn_id, first_at, ready_at)
 VALUES (?, ?, (SELECT served_at FROM users WHERE id = ?), ?, ?, ?, ?)
@@ -50,7 +51,7 @@ def accept(
         ready = _ready_at(connection, conversation_id, message, burst, now, known=known)
         row = (conversation_id, user, user, message_id, None, now, ready)
         connection.execute(ADD_TO_INBOX, (*row, now, burst.cap_seconds))
-        if admission.busy_after and (before := _before(connection, conversation_id, admission.busy_after)):
+        if admission.busy_after and (before := _before(connection, conversation_id, admission.busy_after, now)):
             busy = Notice(admission.busy(before), "busy", BUSY_QUIET)
             _tell(connection, conversation_id, message_id, message, busy, now, answers=False)
     if state is MessageState.THROTTLED and refusal is not None and tell:
@@ -155,15 +156,19 @@ def _admit(
     return user, refusal, True
 
 
-def _before(connection: Connection, conversation_id: int, most: int) -> int:
-    """The conversation's place in line, 0 while no more than `most` wait. Counted as `claim` takes them."""
-    (waiting,) = connection.execute("SELECT count(*) FROM (SELECT 1 FROM inbox LIMIT ?)", (most + 1,)).fetchone()
-    if waiting <= most:
+def _before(connection: Connection, conversation_id: int, most: int, now: float) -> int:
+    """The conversation's place in line, counted as `claim` takes them, PLACES at most; 0 while fewer than `most` others
+    wait for more than the rest of their burst."""
+    (waiting,) = connection.execute(
+        "SELECT count(*) FROM (SELECT 1 FROM inbox WHERE ready_at <= ? AND conversation_id <> ? LIMIT ?)",
+        (now, conversation_id, most),
+    ).fetchone()
+    if waiting < most:
         return 0
     (place,) = connection.execute(
-        "SELECT count(*) FROM inbox i JOIN inbox mine ON mine.conversation_id = ?"
-        " WHERE (i.served_at, i.message_id) <= (mine.served_at, mine.message_id)",
-        (conversation_id,),
+        "SELECT count(*) FROM (SELECT 1 FROM inbox INDEXED BY inbox_order WHERE (served_at, message_id) <="
+        " (SELECT served_at, message_id FROM inbox WHERE conversation_id = ?) LIMIT ?)",
+        (conversation_id, PLACES),
     ).fetchone()
     return int(place)
 
