@@ -1,6 +1,6 @@
 """Frontdesk's way in: reads the settings, builds the objects top to bottom, runs them; it alone names the classes.
 
-python main.py [run|check|chat|simulate|bench] [--config FILE]
+python main.py [run|check|chat|simulate|bench|prove] [--config FILE]
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from core.config import ChannelSettings, Environment, Settings, channel_tables, 
 from core.dialogue import Dialogue
 from core.errors import ConfigError
 from core.gateway import Bell, House
-from core.http import Face, application
+from core.http import Face, address_of, application, listen
+from core.killing import VARIABLE, passing
 from core.ledger.sqlite import SqliteLedger
 from core.machine import look
 from core.metrics import Metrics
@@ -45,7 +46,7 @@ from core.types import Bot
 from core.vllm import VllmServer, is_trouble, server_command
 
 HOME = Path(__file__).resolve().parent
-COMMANDS = ("run", "check", "chat", "simulate", "bench")
+COMMANDS = ("run", "check", "chat", "simulate", "bench", "prove")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -154,14 +155,14 @@ class Built:
 
 def build(plan: Plan) -> Built:
     """Construct everything, top to bottom. No I/O but looking at the machine."""
-    settings, clock = plan.settings, time.time
+    settings, clock, passed = plan.settings, time.time, passing(os.environ.get(VARIABLE, ""))
     metrics, bell = Metrics(), Bell()
     ledger = SqliteLedger(plan.ledger_path)
     engine, supervisor = _engine(plan)
     channels = {planned.name: plan.build(planned) for planned in plan.channels if planned.on}
     throttle = settings.throttle
     tokens = Rate.per_day(throttle.tokens_per_day) if throttle.tokens_per_day else None
-    dialogue = Dialogue(engine, ledger, plan.bots, settings.dialogue, tokens, clock)
+    dialogue = Dialogue(engine, ledger, plan.bots, settings.dialogue, tokens, clock, passed)
     runtime = Runtime(
         ledger=ledger,
         engine=engine,
@@ -172,6 +173,7 @@ def build(plan: Plan) -> Built:
         metrics=metrics,
         bell=bell,
         clock=clock,
+        passing=passed,
     )
     house = House(
         ledger=ledger,
@@ -185,6 +187,7 @@ def build(plan: Plan) -> Built:
         wake=runtime.wake,
         bell=bell,
         clock=clock,
+        passing=passed,
     )
     routes = {name: tuple(channel.routes(house)) for name, channel in channels.items()}
     off = {planned.name: planned.wanted for planned in plan.channels if not planned.on}
@@ -205,9 +208,9 @@ async def serve(plan: Plan, stop: asyncio.Event, ready: Ready) -> None:
         runner = web.AppRunner(built.app, access_log=None, shutdown_timeout=2.0)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        site = await _listen(runner, settings)
+        site = await listen(runner, settings.server.host, settings.server.port)
         built.runtime.start()
-        address = _address(runner, settings)
+        address = address_of(runner, settings.server.host)
         ready(address, built.paths)
         log.info("accepting", address=address)
         gc.freeze()  # what is loaded stays: a full collection that looks through it would hold up everybody for 50 ms
@@ -278,21 +281,6 @@ def _engine_variables(environment: Environment) -> dict[str, str]:
 def _engine_says(log: structlog.stdlib.BoundLogger, line: str) -> None:
     # Loading prints a hundred lines that nobody needs; an error among them is what the operator looks for.
     (log.warning if is_trouble(line) else log.debug)("engine_says", line=line)
-
-
-async def _listen(runner: web.AppRunner, settings: Settings) -> web.TCPSite:
-    site = web.TCPSite(runner, settings.server.host, settings.server.port, backlog=1024)
-    try:
-        await site.start()
-    except OSError as error:
-        where = f"{settings.server.host}:{settings.server.port}"
-        raise ConfigError([f"server.port: cannot listen on {where} ({error.strerror}); is it in use?"]) from error
-    return site
-
-
-def _address(runner: web.AppRunner, settings: Settings) -> str:
-    host = "127.0.0.1" if settings.server.host in ("0.0.0.0", "::", "") else settings.server.host
-    return f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
 
 
 if __name__ == "__main__":

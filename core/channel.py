@@ -77,6 +77,10 @@ class Gateway(Protocol):
     async def waiting_parts(self, conversation: ConversationKey, reference: str) -> tuple[Delivery, ...]:
         """For pull channels: the parts already handed over under `reference`, or else those waiting, oldest first."""
 
+    async def sending(self, delivery: Delivery) -> None:
+        """To be called right before a send that a repeat would show twice: from then on a crash leaves it `unclear`;
+        before, it is simply sent after the next start. Raises LedgerError, and then nothing may be sent."""
+
     async def hand_over(self, deliveries: Iterable[int], reference: str) -> frozenset[int]:
         """For pull channels: mark these parts as sent under `reference`; returns those that are now its own,
         whether they were waiting or it had them already."""
@@ -157,7 +161,7 @@ class Channel(Protocol):
 
     async def deliver(self, delivery: Delivery) -> str:
         """Send one part for good, into `delivery.reference` where there is one; returns the reference of what it
-        sent."""
+        sent. Calls `Gateway.sending` before a send that a repeat would show twice."""
 
     async def check(self) -> list[Finding]:
         """Try the credentials against the platform, for `main.py check`."""

@@ -22,6 +22,7 @@ from core.config import DialogueSettings
 from core.engine import Engine, EngineRequest
 from core.errors import EngineError, EngineUnavailable, PromptTooLong
 from core.growing import Growing, GrowingReplies
+from core.killing import Passing, pass_by
 from core.language import detect
 from core.ledger import Ledger
 from core.preview import Preview
@@ -61,7 +62,9 @@ class Dialogue:
         settings: DialogueSettings,
         tokens: Rate | None,
         clock: Callable[[], float],
+        passing: Passing = pass_by,
     ) -> None:
+        self._passing = passing
         self._engine = engine
         self._ledger = ledger
         self._bots = bots
@@ -91,7 +94,7 @@ class Dialogue:
         Raises EngineUnavailable when nothing was shown and the engine is worth waiting for, TurnLost when the turn is
         not ours any more, LedgerError when it cannot be committed.
         """
-        preview = Preview(channel, self._ledger, turn, self._clock)
+        preview = Preview(channel, self._ledger, turn, self._clock, self._passing)
         growing = self._growing.begin(turn, _current_task())
         try:
             reply = await self._reply(turn, channel.traits, preview, growing)
@@ -121,7 +124,10 @@ class Dialogue:
         parts = traits.split(reply.text) if traits.split else split(reply.text, traits.text_limit, traits.measure)
         if not reply.text or reply.reason == "left":
             parts = []
-        return await self._ledger.commit(turn, reply, parts, self._tokens, self._clock(), set_aside=set_aside)
+        self._passing("written")
+        more = await self._ledger.commit(turn, reply, parts, self._tokens, self._clock(), set_aside=set_aside)
+        self._passing("committed")
+        return more
 
     async def converse(
         self, bot: str, messages: Sequence[Mapping[str, str]], sampling: Sampling, request_id: str

@@ -21,6 +21,7 @@ from core.config import DialogueSettings, ThrottleSettings
 from core.dialogue import Dialogue
 from core.engine import Engine, EngineState
 from core.errors import RequestError
+from core.killing import Passing, pass_by
 from core.language import detect, primary
 from core.ledger import Admission, Burst, Ledger, Notice, Refusal
 from core.metrics import Metrics
@@ -91,7 +92,9 @@ class House:
         wake: Callable[[str, float], None],
         bell: Bell,
         clock: Callable[[], float],
+        passing: Passing = pass_by,
     ) -> None:
+        self._passing = passing
         self._ledger = ledger
         self._engine = engine
         self._dialogue = dialogue
@@ -115,6 +118,7 @@ class House:
         channel = message.conversation.channel
         notice = self._notice(message)
         receipt = await self._ledger.accept(message, self._admission(message), self._burst, started, notice)
+        self._passing("accepted")
         if message.command in ENDING and not receipt.duplicate:  # a redelivery must not end a later reply
             self._dialogue.stop(message.conversation, started)
         if receipt.duplicate:
@@ -216,8 +220,14 @@ class House:
     async def waiting_parts(self, conversation: ConversationKey, reference: str) -> tuple[Delivery, ...]:
         return await self._ledger.waiting_parts(conversation, reference)
 
+    async def sending(self, delivery: Delivery) -> None:
+        await self._ledger.begin(delivery.id)
+        self._passing("sending")
+
     async def hand_over(self, deliveries: Iterable[int], reference: str) -> frozenset[int]:
-        return await self._ledger.hand_over(deliveries, reference, self._clock())
+        handed_over = await self._ledger.hand_over(deliveries, reference, self._clock())
+        self._passing("handed_over")
+        return handed_over
 
     async def converse(
         self, bot: str, messages: Sequence[Mapping[str, str]], sampling: Sampling, request_id: str

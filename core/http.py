@@ -11,7 +11,7 @@ import structlog
 from aiohttp import web
 
 from core.engine import Engine, EngineState
-from core.errors import EngineError, LedgerError, RequestError
+from core.errors import ConfigError, EngineError, LedgerError, RequestError
 from core.ledger import Ledger
 from core.metrics import Metrics
 
@@ -27,6 +27,22 @@ def application(routes: Iterable[Iterable[web.RouteDef]], face: Face, body_limit
     for own in routes:
         app.router.add_routes(own)
     return app
+
+
+async def listen(runner: web.AppRunner, host: str, port: int) -> web.TCPSite:
+    """Accept connections. Raises ConfigError when that is not possible."""
+    site = web.TCPSite(runner, host, port, backlog=1024)
+    try:
+        await site.start()
+    except OSError as error:
+        raise ConfigError([f"server.port: cannot listen on {host}:{port} ({error.strerror}); is it in use?"]) from error
+    return site
+
+
+def address_of(runner: web.AppRunner, host: str) -> str:
+    """How this machine reaches it."""
+    host = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
+    return f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
 
 
 class Face:

@@ -6,17 +6,20 @@ One outbox per channel, so that a slow platform holds up no other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import structlog
 
 from core.channel import Channel
 from core.errors import DeliveryError, LedgerError
+from core.killing import Passing, pass_by
 from core.ledger import Ledger
 from core.metrics import Metrics
 from core.types import Delivery
 
 PAUSE_CEILING = 60.0  # seconds between two tries of a part
+RECORD_SECONDS = 1.0  # between two tries to record what became of a part
 PULL_SECONDS = 5.0  # between two looks whether a channel that was pulled from has learnt to be pushed to
 ATTEMPTS = 1500  # about a day of a platform that refuses
 
@@ -24,7 +27,15 @@ ATTEMPTS = 1500  # about a day of a platform that refuses
 class Outbox:
     """The worker of one channel."""
 
-    def __init__(self, channel: Channel, ledger: Ledger, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        ledger: Ledger,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        passing: Passing = pass_by,
+    ) -> None:
+        self._passing = passing
         self._channel = channel
         self._ledger = ledger
         self._metrics = metrics
@@ -96,29 +107,43 @@ class Outbox:
 
     async def _carry(self, delivery: Delivery) -> None:
         try:
-            await self._deliver(delivery)
+            record = await self._deliver(delivery)
         except LedgerError as error:
-            # It stays "sending": the next start decides whether it may go again.
-            self._log.error("delivery_not_recorded", delivery=delivery.id, reason=str(error))
+            # Raised before the send: `begin` could not be recorded.
+            record = self._refused(delivery, DeliveryError(f"the ledger: {error}", retryable=True))
         except Exception:  # noqa: BLE001 - the worker must outlive a bug in a channel
             self._log.exception("delivery_crashed", delivery=delivery.id)
-            await self._ledger.fail(delivery.id, "a bug in the channel; see the log", unclear=True)
+            record = partial(self._ledger.fail, delivery.id, "a bug in the channel; see the log", unclear=True)
+        await self._recorded(delivery, record)
+
+    async def _recorded(self, delivery: Delivery, record: Callable[[], Awaitable[object]]) -> None:
+        """Until its ending is on disk it is nobody else's: a full disk must not have it sent twice, or never."""
+        while True:
+            try:
+                more = await record()
+            except LedgerError as error:
+                self._log.error("delivery_not_recorded", delivery=delivery.id, reason=str(error))
+                await asyncio.sleep(RECORD_SECONDS)
+            else:
+                break
+        if more is not False:  # the conversation's next part was waiting for this one, or its time has changed
             self._wake.set()
 
-    async def _deliver(self, delivery: Delivery) -> None:
+    async def _deliver(self, delivery: Delivery) -> Callable[[], Awaitable[object]]:
+        """Send it; returns how its ending is to be recorded."""
         log = self._log.bind(delivery=delivery.id, turn=delivery.turn_id, part=delivery.part)
         started = self._clock()
+        self._passing("taken")
         try:
             reference = await self._channel.deliver(delivery)
         except DeliveryError as error:
-            await self._refused(delivery, error)
-            return
-        if await self._ledger.sent(delivery.id, reference, self._clock()):
-            self._wake.set()  # the conversation's next part was waiting for this one
+            return self._refused(delivery, error)
+        self._passing("delivered")
         self._metrics.sent.labels(self._channel.name).inc()
         log.info("delivered", kind=delivery.kind.value, ms=round((self._clock() - started) * 1000))
+        return partial(self._ledger.sent, delivery.id, reference, self._clock())
 
-    async def _refused(self, delivery: Delivery, error: DeliveryError) -> None:
+    def _refused(self, delivery: Delivery, error: DeliveryError) -> Callable[[], Awaitable[object]]:
         attempts = delivery.attempts + 1
         again = error.retryable and not error.unclear and attempts < ATTEMPTS
         self._log.warning(
@@ -128,8 +153,6 @@ class Outbox:
             pause = (
                 error.retry_after if error.retry_after is not None else min(PAUSE_CEILING, 2.0 ** min(attempts, 10) / 2)
             )
-            await self._ledger.postpone(delivery.id, self._clock() + pause, error.reason)
-        else:
-            await self._ledger.fail(delivery.id, error.reason, unclear=error.unclear)
-            self._metrics.failed.labels(self._channel.name).inc()
-        self._wake.set()  # its time has changed, or it lets others go
+            return partial(self._ledger.postpone, delivery.id, self._clock() + pause, error.reason)
+        self._metrics.failed.labels(self._channel.name).inc()
+        return partial(self._ledger.fail, delivery.id, error.reason, unclear=error.unclear)

@@ -14,6 +14,7 @@ import structlog
 
 from core.channel import Channel
 from core.errors import DeliveryError, LedgerError
+from core.killing import Passing, pass_by
 from core.ledger import Ledger
 from core.types import Draft, Turn
 
@@ -21,7 +22,15 @@ from core.types import Draft, Turn
 class Preview:
     """The preview of one turn. `show` is cheap and never waits; `finish` returns the reference of what is shown."""
 
-    def __init__(self, channel: Channel, ledger: Ledger, turn: Turn, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        channel: Channel,
+        ledger: Ledger,
+        turn: Turn,
+        clock: Callable[[], float],
+        passing: Passing = pass_by,
+    ) -> None:
+        self._passing = passing
         self._channel = channel
         self._ledger = ledger
         self._turn = turn
@@ -66,6 +75,7 @@ class Preview:
             try:
                 reference = await self._channel.preview(draft)
                 if reference is not None:
+                    self._passing("shown")
                     self.shown = True
                     await self._record(reference)
             except (DeliveryError, LedgerError) as error:

@@ -18,6 +18,7 @@ from core.dialogue import Dialogue
 from core.engine import Engine, EngineState
 from core.errors import EngineUnavailable, LedgerError, TurnLost
 from core.gateway import Bell
+from core.killing import Passing, pass_by
 from core.ledger import Ledger
 from core.metrics import Metrics
 from core.outbox import Outbox
@@ -44,7 +45,9 @@ class Runtime:
         metrics: Metrics,
         bell: Bell,
         clock: Callable[[], float],
+        passing: Passing = pass_by,
     ) -> None:
+        self._passing = passing
         self._ledger = ledger
         self._engine = engine
         self._dialogue = dialogue
@@ -54,7 +57,7 @@ class Runtime:
         self._metrics = metrics
         self._bell = bell
         self._clock = clock
-        self._outboxes = {name: Outbox(channel, ledger, metrics, clock) for name, channel in channels.items()}
+        self._outboxes = {name: Outbox(channel, ledger, metrics, clock, passing) for name, channel in channels.items()}
         self._turns: dict[int, asyncio.Task[None]] = {}
         self._workers: list[asyncio.Task[None]] = []
         self._senders: list[asyncio.Task[None]] = []
@@ -122,6 +125,8 @@ class Runtime:
         await self._engine.wait_ready()
         lease, merge = self._settings.lease_seconds, self._settings.merge_messages
         turns = await self._ledger.claim(self._clock(), lease, merge, room)
+        if turns:
+            self._passing("claimed")
         for turn in turns:
             task = asyncio.create_task(self._run(turn))
             self._turns[turn.id] = task

@@ -86,8 +86,8 @@ class Ledger(Protocol):
 
     async def open(self, now: float, repeatable: frozenset[str]) -> None:
         """Open the store and take back what a dead process left: its turns go back to the inbox; its sends go back to
-        the outbox where a repeat is safe (a recorded preview, or a channel in `repeatable`) and are `unclear`
-        elsewhere. Raises ConfigError when the store cannot be used."""
+        the outbox where a repeat is safe (not begun yet, a recorded preview, or a channel in `repeatable`) and are
+        `unclear` elsewhere. Raises ConfigError when the store cannot be used."""
 
     async def close(self) -> None:
         """Finish what was begun and refuse the rest."""
@@ -147,6 +147,9 @@ class Ledger(Protocol):
     async def due(self, channel: str, now: float, limit: int) -> tuple[Delivery, ...]:
         """Take up to `limit` deliveries to send now, at most one per conversation and never before an earlier part.
         Fewer than `limit` means that nothing else is due."""
+
+    async def begin(self, delivery: int) -> None:
+        """It is about to be sent, in a way that a repeat would show twice."""
 
     async def next_due_at(self, channel: str) -> float | None:
         """When the channel's next delivery may be sent; None when none is pending."""

@@ -43,11 +43,16 @@ def due(connection: Connection, channel: str, now: float, limit: int) -> tuple[D
         " AND e.state IN ('pending', 'sending') AND e.id < d.id) ORDER BY d.due_at, d.id LIMIT ?",
         (channel, now, limit),
     ).fetchall()
-    # Marked before it is sent: after a crash, a send that may have happened is never taken for one that did not.
     connection.executemany(
-        "UPDATE deliveries SET state = 'sending', attempts = attempts + 1 WHERE id = ?", [(row[0],) for row in rows]
+        "UPDATE deliveries SET state = 'sending', begun = 0, attempts = attempts + 1 WHERE id = ?",
+        [(row[0],) for row in rows],
     )
     return tuple(_delivery(row) for row in rows)
+
+
+def begin(connection: Connection, delivery: int) -> None:
+    """After a crash, a send that may have happened is never taken for one that did not."""
+    connection.execute("UPDATE deliveries SET begun = 1 WHERE id = ?", (delivery,))
 
 
 def next_due_at(connection: Connection, channel: str) -> float | None:
@@ -87,13 +92,13 @@ def fail(connection: Connection, delivery: int, reason: str, *, unclear: bool) -
 
 
 def recover(connection: Connection, repeatable: frozenset[str]) -> None:
-    """After a crash: sends that were under way go again where a repeat cannot show twice, and are `unclear`
-    elsewhere."""
+    """After a crash: sends that were under way go again where nothing was sent yet or a repeat cannot show twice, and
+    are `unclear` elsewhere."""
     rows = connection.execute(
-        f"SELECT id, channel, reference FROM deliveries WHERE {OPEN} AND state = 'sending'"  # noqa: S608 - a constant
+        f"SELECT id, channel, reference, begun FROM deliveries WHERE {OPEN} AND state = 'sending'"  # noqa: S608 - a constant
     ).fetchall()
-    for delivery, channel, reference in rows:
-        if reference or channel in repeatable:
+    for delivery, channel, reference, begun in rows:
+        if reference or channel in repeatable or not begun:
             connection.execute("UPDATE deliveries SET state = 'pending' WHERE id = ?", (delivery,))
         else:
             fail(connection, delivery, "the gateway died while it was being sent", unclear=True)

@@ -161,6 +161,9 @@ class SqliteLedger:
     async def due(self, channel: str, now: float, limit: int) -> tuple[Delivery, ...]:
         return await self._writing.run(lambda c: outbox.due(c, channel, now, limit))
 
+    async def begin(self, delivery: int) -> None:
+        await self._writing.run(lambda c: outbox.begin(c, delivery))
+
     async def next_due_at(self, channel: str) -> float | None:
         return await self._reading.run(lambda c: outbox.next_due_at(c, channel))
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.drivers import DRIVERS, Driver
 from bench.stand import Gateway, gateway
 from core.engine_simulator import EngineSimulator
 from tests.contract.ledgers import STORES, Book, Store
-from tests.drivers import DRIVERS, Driver
 
 HOME = Path(__file__).resolve().parent.parent.parent
 

@@ -12,11 +12,11 @@ from functools import partial
 
 import pytest
 
+from bench.drivers import Driver
 from bots.bot import load
 from core.engine_simulator import EngineSimulator
 from core.simulated_reply import Behaviour
 from tests.contract.conftest import HOME
-from tests.drivers import Driver
 
 pytestmark = [pytest.mark.process, pytest.mark.usefixtures("house")]
 PATIENCE = 60.0

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.drivers import DRIVERS, Driver
 from bench.stand import Gateway, gateway
 from core.engine_simulator import EngineSimulator
 from core.simulated_reply import Behaviour
 from tests.contract.conftest import HOME
-from tests.drivers import DRIVERS, Driver
 
 pytestmark = pytest.mark.process
 PATIENCE = 60.0

@@ -65,9 +65,28 @@ async def test_a_failed_part_lets_those_after_it_go(book: Book) -> None:
     assert await book.due() == ()
 
 
-async def test_a_send_cut_off_by_a_crash_is_not_repeated_where_it_would_show_twice(book: Book) -> None:
+async def test_a_send_that_had_not_begun_is_sent_after_a_crash(book: Book) -> None:
     await book.answer("x", parts=["one", "two"])
     await book.due()
+    await book.reopen()
+    assert (await book.ledger.counts()).failed_deliveries == 0
+    assert await book.send() == ["one", "two"]
+
+
+async def test_a_send_that_is_tried_again_begins_anew(book: Book) -> None:
+    await book.answer("x", parts=["one"])
+    (delivery,) = await book.due()
+    await book.ledger.begin(delivery.id)
+    await book.ledger.postpone(delivery.id, book.clock(), "429")
+    await book.due()
+    await book.reopen()
+    assert await book.send() == ["one"]
+
+
+async def test_a_send_cut_off_by_a_crash_is_not_repeated_where_it_would_show_twice(book: Book) -> None:
+    await book.answer("x", parts=["one", "two"])
+    (delivery,) = await book.due()
+    await book.ledger.begin(delivery.id)
     await book.reopen()
     counts = await book.ledger.counts()
     assert (counts.pending_deliveries, counts.failed_deliveries) == (1, 1)
@@ -79,7 +98,8 @@ async def test_a_send_cut_off_by_a_crash_is_repeated_into_its_preview(book: Book
     turn = await book.take()
     await book.ledger.previewed(turn, "shown")
     await book.commit(turn, parts=["one", "two"])
-    await book.due()
+    (delivery,) = await book.due()
+    await book.ledger.begin(delivery.id)
     await book.reopen()
     (again,) = await book.due()
     assert (again.text, again.reference, again.attempts) == ("one", "shown", 1)
@@ -89,8 +109,9 @@ async def test_a_send_cut_off_by_a_crash_is_repeated_where_that_is_safe(book: Bo
     await book.answer("x", parts=["one"])
     await book.accept(book.message(channel="chat", chat="c"))
     await book.commit(await book.take(), "y")
-    await book.due("web")
-    await book.due("chat")
+    for channel in ("web", "chat"):
+        (delivery,) = await book.due(channel)
+        await book.ledger.begin(delivery.id)
     await book.reopen(repeatable=["web"])
     assert [delivery.text for delivery in await book.due("web")] == ["one"]
     assert await book.due("chat") == ()

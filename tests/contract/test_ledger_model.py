@@ -40,6 +40,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self._replies: dict[int, str] = {}  # row -> the one reply to it
         self._queued: dict[str, list[str]] = {}  # chat -> texts to send, in order
         self._sending: dict[str, Delivery] = {}
+        self._begun: set[str] = set()
 
     def teardown(self) -> None:
         self._runner.run(self._drain())
@@ -109,9 +110,10 @@ class LedgerMachine(RuleBasedStateMachine):
     def restart(self) -> None:
         self._runner.run(self._book.reopen())
         self._lose_all()
-        for chat in self._sending:  # the channel cannot repeat them unseen
+        for chat in self._begun & self._sending.keys():  # the channel cannot repeat them unseen
             del self._queued[chat][0]
         self._sending.clear()
+        self._begun.clear()
 
     @rule()
     def take_due(self) -> None:
@@ -122,9 +124,17 @@ class LedgerMachine(RuleBasedStateMachine):
             self._sending[chat] = delivery
 
     @precondition(lambda self: self._sending)
+    @rule()
+    def begin_a_send(self) -> None:
+        chat, delivery = next(iter(self._sending.items()))
+        self._runner.run(self._book.ledger.begin(delivery.id))
+        self._begun.add(chat)
+
+    @precondition(lambda self: self._sending)
     @rule(how=st.sampled_from(["sent", "postponed", "failed"]))
     def end_a_send(self, how: str) -> None:
         chat, delivery = self._sending.popitem()
+        self._begun.discard(chat)
         ledger, now = self._book.ledger, self._book.clock()
         if how == "postponed":
             self._runner.run(ledger.postpone(delivery.id, now, "later"))

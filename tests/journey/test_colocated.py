@@ -11,9 +11,9 @@ import psutil
 import pytest
 from playwright.async_api import expect
 
+from bench.drivers import Telegram
 from bench.stand import Gateway, gateway
 from tests.browser import chromium, visit
-from tests.drivers import Telegram
 from tests.journey.test_engine import HOME, metric, wait_ready
 
 pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine_environment")]

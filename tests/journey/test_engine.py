@@ -10,10 +10,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from bench.drivers import DRIVERS, Driver
 from bench.stand import Gateway, gateway
 from bots.bot import load
 from core.types import Bot
-from tests.drivers import DRIVERS, Driver
 
 HOME = Path(__file__).resolve().parent.parent.parent
 PATIENCE = 120.0

@@ -15,10 +15,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from bench.drivers import DRIVERS, Telegram
 from bench.stand import SECRETS, SETTINGS, Gateway, free_port, gateway
 from core.engine_simulator import EngineSimulator
 from core.simulated_reply import Behaviour, Fault
-from tests.drivers import DRIVERS, Telegram
 
 HOME = Path(__file__).resolve().parent.parent.parent
 pytestmark = pytest.mark.process

@@ -1,6 +1,6 @@
 """Every platform through one face: a driver makes its simulator's users write, and tells what they see of the bot.
 
-One class for each folder in adapters/; the contract tests and the journeys run over all of them.
+One class for each folder in adapters/; the contract tests, the journeys and the proof run over all of them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import io
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 import aiohttp
@@ -18,6 +18,7 @@ from adapters.telegram.simulator import TelegramSimulator
 from adapters.web.client import View, WebClient
 from adapters.wechat.simulator import WeChatPlatform, sign
 
+RETRY_SECONDS = 0.1  # between two tries to reach a gateway that is not there
 Post = Callable[[bytes], Awaitable[int]]
 
 
@@ -37,7 +38,8 @@ class Driver(Protocol):
         """Where the gateway is now."""
 
     async def say(self, user: int, text: str, *, copies: int = 0) -> None:
-        """A user writes, and the platform delivers it that many times more; returns when it is on its way."""
+        """A user writes, and the platform delivers it that many times more; returns when it is on its way. A gateway
+        that is not there is tried again until it is."""
 
     async def again(self, user: int) -> None:
         """The platform delivers that user's last message once more, if it is one that does so after an answer."""
@@ -61,6 +63,13 @@ async def _status(url: str, body: bytes, headers: dict[str, str], **query: str) 
         return answer.status
 
 
+def _taken(status: int) -> bool:
+    """Whether a message is on disk; 503 is to be tried again, anything else is a fault of ours."""
+    if status not in {202, 503}:
+        raise RuntimeError(f"a message was answered with HTTP {status}")
+    return status == 202
+
+
 class Telegram:
     """Private chats."""
 
@@ -68,7 +77,7 @@ class Telegram:
     token, secret = "6000001:test-token", "test-secret"
 
     def __init__(self) -> None:
-        self.simulator = TelegramSimulator(self.token)
+        self.simulator = TelegramSimulator(self.token, pace=0.02)
         self.url = ""
         self._last: dict[int, int] = {}
 
@@ -138,8 +147,10 @@ class Slack:
 
     async def say(self, user: int, text: str, *, copies: int = 0) -> None:
         said = await self.simulator.user_says(self._channel(user), text, user=f"U{user:010d}")
-        assert said.accepted
         self._last[user] = said.events[0]
+        while not said.accepted:  # as with Slack's delayed events, which come again for a day
+            await asyncio.sleep(RETRY_SECONDS)
+            await self.again(user)
         for _ in range(copies):
             await self.again(user)
 
@@ -198,7 +209,7 @@ class WeChat:
         task = asyncio.create_task(self.simulator.user_says(f"o{user:027d}", text, duplicates=copies))
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
-        while len(self.simulator.deliveries) <= delivered:
+        while len(self.simulator.deliveries) <= delivered:  # noqa: ASYNC110 - the next turns of the loop begin it
             await asyncio.sleep(0)
 
     async def again(self, user: int) -> None:
@@ -247,18 +258,32 @@ class Web:
 
     async def say(self, user: int, text: str, *, copies: int = 0) -> None:
         if user not in self._visitors:
-            view = View()
-            client = await WebClient(self.address).__aenter__()
-            await client.open()
-            self._visitors[user] = client, view, asyncio.create_task(self._follow(client, view))
+            await self._visit(user)
         self._last[user] = (text, str(uuid.uuid4()))
         for _ in range(1 + copies):
             await self.again(user)
 
+    async def _visit(self, user: int) -> None:
+        view, client = View(), await WebClient(self.address).__aenter__()
+        while True:
+            client.url = f"{self.address}/chat"  # a gateway that starts again may be elsewhere
+            try:
+                await client.open()
+                break
+            except (aiohttp.ClientError, TimeoutError):
+                await asyncio.sleep(RETRY_SECONDS)
+        self._visitors[user] = client, view, asyncio.create_task(self._follow(client, view))
+
     async def again(self, user: int) -> None:
         text, message_id = self._last[user]
-        status, _, _ = await self._visitors[user][0].post(text, message_id)
-        assert status == 202
+        while True:  # as the page does, under the same id
+            try:
+                status, _, _ = await self._visitors[user][0].post(text, message_id)
+                if _taken(status):
+                    return
+            except (aiohttp.ClientError, TimeoutError):
+                pass
+            await asyncio.sleep(RETRY_SECONDS)
 
     @staticmethod
     async def _follow(client: WebClient, view: View) -> None:
@@ -305,15 +330,23 @@ class Api:
 
     async def say(self, user: int, text: str, *, copies: int = 0) -> None:
         body = {"text": text, "conversation": f"c{user}", "user": f"u{user}"}
-        async with (
-            aiohttp.ClientSession(headers=self._headers()) as http,
-            http.post(f"{self.address}/ask", json=body) as answer,
-        ):
-            assert answer.status == 202
-            task_id = (await answer.json())["task_id"]
+        task_id = await self._ask(body)
+        while task_id is None:
+            await asyncio.sleep(RETRY_SECONDS)
+            task_id = await self._ask(body)
         poll = asyncio.create_task(self._poll(user, task_id))
         self._polls.add(poll)
         poll.add_done_callback(self._polls.discard)
+
+    async def _ask(self, body: Mapping[str, str]) -> str | None:
+        try:
+            async with (
+                aiohttp.ClientSession(headers=self._headers()) as http,
+                http.post(f"{self.address}/ask", json=body) as answer,
+            ):
+                return str((await answer.json())["task_id"]) if _taken(answer.status) else None
+        except (aiohttp.ClientError, TimeoutError):
+            return None
 
     async def _poll(self, user: int, task_id: str) -> None:
         answers = self._answers.setdefault(user, [])

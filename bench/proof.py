@@ -1,0 +1,271 @@
+"""The proof: people of every channel write to a gateway that is killed again and again; every message is accounted for.
+
+The gateway is the real process; engine and platforms are simulators with faults of their own. What people see at the
+end is held against the ledger. The chance is drawn from a seed; which instruction a kill hits is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import resource
+import sqlite3
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adapters.slack.simulator import Fault as SlackFault
+from adapters.telegram.simulator import Fault as TelegramFault
+from adapters.telegram.simulator import flood
+from bench.drivers import DRIVERS, Driver, Slack, Telegram
+from bench.stand import Gateway, free_port, gateway
+from core.engine_simulator import EngineSimulator
+from core.simulated_reply import Behaviour
+
+WORDS = " ".join(["word"] * 60)
+TURNS = 3  # messages of each person
+PATIENCE = 120.0  # seconds for all to be answered after the last kill
+LOOK_SECONDS = 0.2
+UNLIMITED = resource.RLIM_INFINITY
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How much of what happens; `kill_at` names the point of core/killing.py at which the gateway kills itself."""
+
+    messages: int = 150
+    kills: int = 8
+    seed: int = 1
+    kill_at: str = ""
+    faults: bool = True
+    channels: tuple[str, ...] = tuple(DRIVERS)
+
+
+@dataclass(slots=True)
+class Account:
+    """What became of the messages of one channel."""
+
+    said: int = 0
+    accepted: int = 0
+    answered: int = 0  # seen whole, once
+    apologised: int = 0
+    throttled: int = 0
+    unclear: int = 0  # the ledger says that nobody can know whether it was seen, and it was not
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    torn: list[str] = field(default_factory=list)
+    disordered: list[str] = field(default_factory=list)
+
+    @property
+    def well(self) -> bool:
+        """Every accepted message has exactly one ending, and nobody saw anything twice, torn or out of order."""
+        told = self.answered + self.apologised + self.throttled + self.unclear
+        return self.accepted == told and not (self.lost or self.doubled or self.torn or self.disordered)
+
+
+def reply(body: Mapping[str, object]) -> str:
+    """Names the questions it answers; a lost, doubled or torn part would show."""
+    messages = body["messages"]
+    content = str(messages[-1]["content"]) if isinstance(messages, list) else ""
+    return "\n\n".join(f"[{mark} {WORDS} end {mark}]" for mark in re.findall(r"q\d+-\d+;", content)) or "[none]"
+
+
+class Proof:
+    """One trial, in a folder of its own."""
+
+    def __init__(self, home: Path, folder: Path, trial: Trial) -> None:
+        self._home = home
+        self._folder = folder
+        self._trial = trial
+        self._chance = random.Random(trial.seed)  # noqa: S311 - not for secrets
+        self._drivers: dict[str, Driver] = {}
+        self._engine = EngineSimulator(
+            behaviour=Behaviour(reply=reply, pieces=8, tokens_per_second=30.0, first_token_seconds=0.05)
+        )
+        self._settings: dict[str, str] = {"FRONTDESK__SERVER__PORT": str(free_port())}
+        self._said: dict[tuple[str, int], list[str]] = {}
+        self._over = asyncio.Event()
+        self.kills = 0
+
+    async def run(self) -> dict[str, Account]:
+        """Let it all happen; the account of each channel."""
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._engine)
+            self._settings["FRONTDESK__ENGINE__BASE_URL"] = self._engine.base_url
+            for name in self._trial.channels:
+                self._drivers[name] = await stack.enter_async_context(DRIVERS[name]())
+                self._settings |= self._drivers[name].settings()
+            people = asyncio.create_task(self._people())
+            try:
+                await self._lives(people)
+                async with self._alive() as house:
+                    await asyncio.wait_for(people, PATIENCE)
+                    await self._settle(house)
+            finally:
+                people.cancel()
+                await asyncio.gather(people, return_exceptions=True)
+            return {name: self._account(name) for name in self._drivers}
+
+    # --- what people do ---------------------------------------------------------------------------------------------
+
+    async def _people(self) -> None:
+        each = max(1, self._trial.messages // (TURNS * len(self._drivers)))
+        async with asyncio.TaskGroup() as group:
+            for name, driver in self._drivers.items():
+                for user in range(1, each + 1):
+                    group.create_task(self._person(name, driver, user, random.Random(self._chance.random())))  # noqa: S311
+
+    async def _person(self, name: str, driver: Driver, user: int, chance: random.Random) -> None:
+        said = self._said.setdefault((name, user), [])
+        await asyncio.sleep(chance.uniform(0, 0.5 * self._trial.kills))
+        for turn in range(1, TURNS + 1):
+            mark = f"q{user}-{turn};"
+            said.append(mark)
+            await driver.say(user, f"{mark} where is my order?", copies=chance.choice((0, 0, 0, 1, 2)))
+            if chance.random() < 0.5:  # waits for the answer, but not for ever
+                await self._wait(driver, user, mark, chance.uniform(0.5, 3.0))
+            if chance.random() < 0.3:
+                await driver.again(user)
+
+    @staticmethod
+    async def _wait(driver: Driver, user: int, mark: str, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                while f"end {mark}" not in "".join(driver.seen(user)):  # noqa: ASYNC110 - a person looks at a screen
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            return
+
+    # --- what goes wrong --------------------------------------------------------------------------------------------
+
+    async def _lives(self, people: asyncio.Task[None]) -> None:
+        """One life of the gateway after the other, each ended by kill -9."""
+        while self.kills < self._trial.kills and not people.done():
+            async with self._alive(self._trial.kill_at) as house:
+                if self._trial.kill_at:
+                    await asyncio.wait({asyncio.create_task(house.process.wait()), people}, timeout=PATIENCE)
+                else:
+                    await self._trouble(house)
+                await house.kill()
+                self.kills += 1
+
+    async def _trouble(self, house: Gateway) -> None:
+        """About a second of one life."""
+        if self._trial.faults:
+            self._platforms_fail()
+            if self._chance.random() < 0.3:
+                await self._engine_dies()
+            if self._chance.random() < 0.3:
+                await self._disk_is_full(house)
+        await asyncio.sleep(self._chance.uniform(0.1, 1.5))
+
+    def _platforms_fail(self) -> None:
+        for driver in self._drivers.values():
+            if isinstance(driver, Telegram):
+                driver.simulator.fail("sendMessage", flood(1))
+                driver.simulator.fail("editMessageText", TelegramFault(drop=True))
+                driver.simulator.fail("sendMessage", TelegramFault(drop=True))
+            elif isinstance(driver, Slack):
+                driver.simulator.workspace.fail("chat.update", SlackFault(status=429, retry_after=1))
+                driver.simulator.workspace.fail("chat.update", SlackFault(drop=True))
+                driver.simulator.workspace.fail("chat.postMessage", SlackFault(drop=True))
+
+    async def _engine_dies(self) -> None:
+        port = self._engine.port
+        await self._engine.stop()
+        await asyncio.sleep(self._chance.uniform(0.1, 0.5))
+        await self._engine.start(port=port)
+
+    async def _disk_is_full(self, house: Gateway) -> None:
+        """No file of the gateway's can grow for a while."""
+        wal = self._database.with_name(self._database.name + "-wal")
+        size = max(path.stat().st_size for path in (self._database, wal) if path.exists())
+        resource.prlimit(house.process.pid, resource.RLIMIT_FSIZE, (size, UNLIMITED))
+        await asyncio.sleep(self._chance.uniform(0.1, 0.4))
+        resource.prlimit(house.process.pid, resource.RLIMIT_FSIZE, (UNLIMITED, UNLIMITED))
+
+    @asynccontextmanager
+    async def _alive(self, kill_at: str = "") -> AsyncIterator[Gateway]:
+        settings = self._settings | ({"FRONTDESK_KILL_AT": kill_at} if kill_at else {})
+        async with gateway(self._home, self._folder, settings) as house:
+            for driver in self._drivers.values():
+                driver.meet(house.address)
+            yield house
+
+    # --- what is found ----------------------------------------------------------------------------------------------
+
+    @property
+    def _database(self) -> Path:
+        return self._folder / "bench.db"
+
+    async def _settle(self, house: Gateway) -> None:
+        """Until nothing waits and nothing is on its way; on WeChat people ask for what waits for them."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                waiting, pulled, pending = await asyncio.to_thread(self._open_work)
+                if not (waiting or pulled or pending):
+                    return
+                for chat in pulled:
+                    await self._drivers["wechat"].say(int(chat.lstrip("o")), "继续")
+                await asyncio.sleep(LOOK_SECONDS)
+
+    def _open_work(self) -> tuple[int, list[str], int]:
+        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as connection:
+            (waiting,) = connection.execute(
+                "SELECT count(*) FROM messages WHERE state IN ('waiting', 'running')"
+            ).fetchone()
+            rows = connection.execute(
+                "SELECT d.channel, c.chat_id FROM deliveries d JOIN conversations c ON c.id = d.conversation_id"
+                " WHERE d.state IN ('pending', 'sending')"
+            ).fetchall()
+        pulled = sorted({chat for channel, chat in rows if channel == "wechat"})
+        return waiting, pulled, sum(channel != "wechat" for channel, _ in rows)
+
+    def _account(self, name: str) -> Account:
+        account, driver = Account(), self._drivers[name]
+        endings = self._endings(name)
+        for (channel, user), marks in self._said.items():
+            if channel != name:
+                continue
+            seen = "\n".join(driver.seen(user))
+            whole = re.findall(rf"\[(q\d+-\d+;) {WORDS} end \1\]", seen)
+            account.torn += [f"{name}: {mark}" for mark in re.findall(r"end (q\d+-\d+;)", seen) if mark not in whole]
+            account.disordered += [f"{name}: {user}"] if whole != sorted(whole) else []
+            for mark in marks:
+                account.said += 1
+                self._count(account, f"{name}: {mark}", whole.count(mark), endings.get(mark))
+        return account
+
+    @staticmethod
+    def _count(account: Account, label: str, seen: int, ending: str | None) -> None:
+        if ending is None:  # never acknowledged: the platform told its user so, or will
+            account.lost += [f"{label} (seen, and not in the ledger)"] if seen else []
+            return
+        account.accepted += 1
+        if seen > 1:
+            account.doubled.append(label)
+        elif seen:
+            account.answered += 1
+        elif ending in {"apology", "throttled", "unclear"}:
+            account.apologised += ending == "apology"
+            account.throttled += ending == "throttled"
+            account.unclear += ending == "unclear"
+        else:
+            account.lost.append(f"{label} ({ending})")
+
+    def _endings(self, name: str) -> dict[str, str]:
+        """The ledger's word on each message: its reply's kind, its own state, or "unclear"."""
+        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as connection:
+            rows = connection.execute(
+                "SELECT m.text, m.state, coalesce(t.kind, ''), EXISTS (SELECT 1 FROM deliveries d WHERE"
+                " d.turn_id = t.id AND (d.state = 'unclear' OR d.taken_by IS NOT NULL)) FROM messages m"
+                " LEFT JOIN turns t ON t.id = m.turn_id WHERE m.channel = ? ORDER BY m.id",
+                (name,),
+            ).fetchall()
+        endings = {}
+        for text, state, kind, unclear in rows:
+            for mark in re.findall(r"q\d+-\d+;", text):
+                endings[mark] = "throttled" if state == "throttled" else "unclear" if unclear else kind or state
+        return endings
