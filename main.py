@@ -1,6 +1,6 @@
 """Frontdesk's way in: reads the settings, builds the objects top to bottom, runs them; it alone names the classes.
 
-python main.py [run|check|chat|simulate|bench|prove] [--config FILE]
+python main.py [run|check|chat|simulate|bench|prove|status|retry|backup|erase] [--config FILE]
 """
 
 from __future__ import annotations
@@ -37,16 +37,18 @@ from core.errors import ConfigError
 from core.gateway import Bell, House
 from core.http import Face, address_of, application, listen
 from core.killing import VARIABLE, passing
+from core.ledger.office import LOOK_AGAIN
 from core.ledger.sqlite import SqliteLedger
 from core.machine import look
 from core.metrics import Metrics
+from core.retention import Retention
 from core.runtime import Runtime
 from core.throttle import Rate
 from core.types import Bot
 from core.vllm import VllmServer, is_trouble, server_command
 
 HOME = Path(__file__).resolve().parent
-COMMANDS = ("run", "check", "chat", "simulate", "bench", "prove")
+COMMANDS = ("run", "check", "chat", "simulate", "bench", "prove", "status", "retry", "backup", "erase")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -210,6 +212,9 @@ async def serve(plan: Plan, stop: asyncio.Event, ready: Ready) -> None:
         stack.push_async_callback(runner.cleanup)
         site = await listen(runner, settings.server.host, settings.server.port)
         built.runtime.start()
+        asyncio.get_running_loop().add_signal_handler(LOOK_AGAIN, built.runtime.look_again)
+        retention = asyncio.create_task(Retention(built.ledger, settings.ledger, time.time).run())
+        stack.callback(retention.cancel)
         address = address_of(runner, settings.server.host)
         ready(address, built.paths)
         log.info("accepting", address=address)

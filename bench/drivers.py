@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 import aiohttp
+from yarl import URL
 
 from adapters.slack.simulator import Event, SlackSimulator
 from adapters.telegram.simulator import TelegramSimulator
@@ -205,12 +206,24 @@ class WeChat:
         self.simulator.webhook = f"{address}/wechat"
 
     async def say(self, user: int, text: str, *, copies: int = 0) -> None:
+        await self._reachable()  # three tries of a connection that is refused are over in no time
         delivered = len(self.simulator.deliveries)
         task = asyncio.create_task(self.simulator.user_says(f"o{user:027d}", text, duplicates=copies))
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
         while len(self.simulator.deliveries) <= delivered:  # noqa: ASYNC110 - the next turns of the loop begin it
             await asyncio.sleep(0)
+
+    async def _reachable(self) -> None:
+        address = URL(self.simulator.webhook)
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(address.host, address.port)
+            except OSError:
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                writer.close()
+                return
 
     async def again(self, user: int) -> None:
         return

@@ -28,6 +28,7 @@ WORDS = " ".join(["word"] * 60)
 TURNS = 3  # messages of each person
 PATIENCE = 120.0  # seconds for all to be answered after the last kill
 LOOK_SECONDS = 0.2
+SECONDS_OF_A_LIFE = 1.5  # about; people write as long as there are kills
 UNLIMITED = resource.RLIM_INFINITY
 
 
@@ -119,7 +120,7 @@ class Proof:
 
     async def _person(self, name: str, driver: Driver, user: int, chance: random.Random) -> None:
         said = self._said.setdefault((name, user), [])
-        await asyncio.sleep(chance.uniform(0, 0.5 * self._trial.kills))
+        await asyncio.sleep(chance.uniform(0, SECONDS_OF_A_LIFE * self._trial.kills))
         for turn in range(1, TURNS + 1):
             mark = f"q{user}-{turn};"
             said.append(mark)
@@ -142,7 +143,7 @@ class Proof:
 
     async def _lives(self, people: asyncio.Task[None]) -> None:
         """One life of the gateway after the other, each ended by kill -9."""
-        while self.kills < self._trial.kills and not people.done():
+        while self.kills < self._trial.kills and not (people.done() and self._trial.kill_at):
             async with self._alive(self._trial.kill_at) as house:
                 if self._trial.kill_at:
                     await asyncio.wait({asyncio.create_task(house.process.wait()), people}, timeout=PATIENCE)

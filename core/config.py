@@ -81,6 +81,8 @@ class ServerSettings(Section):
 
 class LedgerSettings(Section):
     url: Annotated[str, Field(pattern=r"^sqlite:///.+")] = "sqlite:///var/frontdesk.db"
+    keep_messages_days: Annotated[float, Field(ge=0)] = 0.0
+    keep_audit_days: Annotated[float, Field(ge=0)] = 0.0
 
 
 class EngineSettings(Section):

@@ -73,6 +73,12 @@ class Runtime:
         elif self._alarm is None:  # one alarm at a time: whoever it wakes asks the ledger when the next is ready
             self._alarm = asyncio.get_running_loop().call_later(seconds, self._ring)
 
+    def look_again(self) -> None:
+        """Somebody else changed the ledger."""
+        self._inbox.set()
+        for outbox in self._outboxes.values():
+            outbox.wake()
+
     def _ring(self) -> None:
         self._alarm = None
         self._inbox.set()

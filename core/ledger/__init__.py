@@ -188,6 +188,10 @@ class Ledger(Protocol):
     async def kept(self, channel: str, name: str) -> JsonObject | None:
         """The fact of that name; None when there is none."""
 
+    async def forget(self, messages_before: float, audit_before: float, limit: int) -> int:
+        """Delete what ended before these times, the oldest first and nothing that is under way: up to `limit` turns,
+        messages and audit rows each; how many that were. 0: nothing is left to forget."""
+
     async def record(self, action: str, subject: str, detail: str, now: float) -> None:
         """Append to the audit record."""
 

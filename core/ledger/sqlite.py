@@ -18,7 +18,7 @@ from sqlite_utils.migrations import Migrations
 
 from core.audit import AuditEntry
 from core.errors import ConfigError, LedgerError
-from core.ledger import Admission, Burst, Counts, Notice, chats, facts, inbox, outbox, turns, views
+from core.ledger import Admission, Burst, Counts, Notice, chats, facts, inbox, outbox, retention, turns, views
 from core.ledger.schema import migrations
 from core.ledger.writer import Connection, Reader, Writer, sqlite3
 from core.throttle import Rate
@@ -201,6 +201,13 @@ class SqliteLedger:
     async def kept(self, channel: str, name: str) -> JsonObject | None:
         return await self._reading.run(lambda c: facts.kept(c, channel, name))
 
+    async def forget(self, messages_before: float, audit_before: float, limit: int) -> int:
+        count = await self._writing.run(lambda c: retention.forget(c, messages_before, audit_before, limit))
+        if not count:
+            users = await self._reading.run(lambda c: retention.idle_users(c, limit))
+            await self._writing.run(lambda c: retention.forget_users(c, users))
+        return count
+
     async def record(self, action: str, subject: str, detail: str, now: float) -> None:
         await self._writing.run(lambda c: inbox.write_audit(c, AuditEntry(action, subject, detail), now))
 
@@ -238,4 +245,6 @@ def _lock(path: Path) -> int:
         raise ConfigError(
             [f"ledger.url: another Frontdesk is running on {path}; stop it or name another file"]
         ) from error
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, str(os.getpid()).encode())  # whom `retry` tells to look again
     return descriptor
