@@ -31,6 +31,7 @@ from commands.run import show
 from core import logs, vllm_plan
 from core.channel import Channel
 from core.client import OpenAIEngine
+from core.clock import SteadyClock
 from core.config import ChannelSettings, Environment, Settings, channel_tables, load, read_table, section
 from core.dialogue import Dialogue
 from core.errors import ConfigError
@@ -157,7 +158,7 @@ class Built:
 
 def build(plan: Plan) -> Built:
     """Construct everything, top to bottom. No I/O but looking at the machine."""
-    settings, clock, passed = plan.settings, time.time, passing(os.environ.get(VARIABLE, ""))
+    settings, clock, passed = plan.settings, SteadyClock(), passing(os.environ.get(VARIABLE, ""))
     metrics, bell = Metrics(), Bell()
     ledger = SqliteLedger(plan.ledger_path)
     engine, supervisor = _engine(plan)

@@ -187,7 +187,7 @@ class Delivery:
     parts: int = 1
     reference: str = ""  # part 1 only: the preview that the text must land in
     attempts: int = 0  # sends tried before this one
-    cut: bool = False  # its reply ended before it was whole
+    cut: bool = False  # its reply ended before it was whole, and not because its user wanted it to
 
 
 class DeliveryState(StrEnum):

@@ -10,66 +10,37 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 import orjson
 
 from adapters.wechat.convert import custom_text
+from adapters.wechat.refusals import TOKEN_REFUSED, Refused
 from core.errors import DeliveryError
 
-TOKEN_REFUSED = frozenset({40001, 40014, 42001})  # wrong, replaced, expired: one forced refresh, one repeat
-UNVERIFIED = 48001
-SPENT = frozenset({45015, 45047})  # nothing may be sent before the user writes again
-HELD = 900.0  # seconds between two tries of a part that waits for its user's next message
 _EARLY = 300.0  # seconds before its end that a token is renewed
 _FORCED_PAUSE = 30.0  # seconds between two forced refreshes, as WeChat demands
 
 
-@dataclass(frozen=True, slots=True)
-class _Meaning:
-    reason: str
-    retry_after: float | None = None  # seconds; None: repeating it is pointless
-
-
-_MEANINGS: Mapping[int, _Meaning] = {
-    -1: _Meaning("WeChat is busy", 5.0),
-    45009: _Meaning("the daily quota of the API is used up", 3600.0),
-    45011: _Meaning("too many calls in this minute", 60.0),
-    40001: _Meaning("the access token or app_secret is refused", 60.0),
-    40014: _Meaning("the access token is refused", 60.0),
-    42001: _Meaning("the access token has expired", 60.0),
-    40164: _Meaning("this server's address is not in the account's IP whitelist", 300.0),
-    40013: _Meaning("the app_id is wrong", 300.0),
-    40125: _Meaning("the app_secret is wrong", 300.0),
-    40003: _Meaning("the user is not of this account"),
-    43019: _Meaning("the user is on the block list"),
-    45002: _Meaning("the text is too long"),
-    45015: _Meaning("48 hours have passed since the user's last message, or they unsubscribed", HELD),
-    45047: _Meaning("5 messages have been sent since the user's last one", HELD),
-    UNVERIFIED: _Meaning("the account is not verified, so it may not send customer-service messages", HELD),
-}
-
-
-class Refused(DeliveryError):
-    """WeChat understood the call and said no, with its errcode."""
-
-    def __init__(self, code: int, message: str) -> None:
-        meaning = _MEANINGS.get(code, _Meaning(f"WeChat refused it ({message[:120]})"))
-        retryable = meaning.retry_after is not None
-        super().__init__(f"{meaning.reason} (errcode {code})", retryable=retryable, retry_after=meaning.retry_after)
-        self.code = code
-
-
 class Api:
-    """One account's API. `timer` gives seconds that never jump back."""
+    """One account's API. `clock` gives the time of day, `timer` seconds that never jump back."""
 
     def __init__(
-        self, *, base_url: str, app_id: str, app_secret: str, timer: Callable[[], float], timeout_seconds: float = 10.0
+        self,
+        *,
+        base_url: str,
+        app_id: str,
+        app_secret: str,
+        clock: Callable[[], float],
+        timer: Callable[[], float],
+        timeout_seconds: float = 10.0,
     ) -> None:
+        self.ahead: float | None = None  # seconds that WeChat's clock was ahead of ours at its last answer
         self._base_url = base_url
         self._app_id = app_id
         self._app_secret = app_secret
+        self._clock = clock
         self._timer = timer
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=timeout_seconds / 2)
         self._http: aiohttp.ClientSession | None = None
@@ -146,11 +117,13 @@ class Api:
                 self._base_url + path, params=query, data=body, headers=headers, allow_redirects=False
             ) as response:
                 status, raw = response.status, await response.read()
+                sent_at = _date(response.headers.get("Date", ""))
         # From none: the texts of aiohttp's exceptions hold the address, and the address holds the token.
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             raise DeliveryError("WeChat cannot be reached", retryable=True, retry_after=5.0) from None
         except (aiohttp.ClientError, TimeoutError):
             raise unknown from None
+        self.ahead = None if sent_at is None else sent_at - self._clock()
         if status in (429, 503):
             raise DeliveryError(f"WeChat is busy (HTTP {status})", retryable=True, retry_after=5.0)
         answer = _object(raw)
@@ -168,3 +141,11 @@ def _object(raw: bytes) -> Mapping[str, object] | None:
     except orjson.JSONDecodeError:
         return None
     return answer if isinstance(answer, dict) else None
+
+
+def _date(value: str) -> float | None:
+    """The time of an answer, to the second; None when it does not tell."""
+    try:
+        return parsedate_to_datetime(value).timestamp()
+    except ValueError:
+        return None

@@ -162,8 +162,15 @@ def _seconds(value: str) -> float:
 
 def is_fetch(text: str) -> bool:
     """Whether a text only asks for what is still to come: a few words, or no letter and no digit at all ("?", "👍")."""
+    if not text:
+        return False  # something without words
     bare = "".join(char for char in unicodedata.normalize("NFKC", text).casefold() if char.isalnum() or char.isspace())
     return bare.strip() in _FETCH_WORDS or not bare.strip()
+
+
+def is_go_on(text: str) -> bool:
+    """Whether a text, of those that only ask for what is to come, says so in a word or with a "?"; a "👍" does not."""
+    return is_fetch(text) and any(char.isalnum() or char == "?" for char in unicodedata.normalize("NFKC", text))
 
 
 def tap_link(label: str, language: str) -> str:

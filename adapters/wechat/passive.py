@@ -11,6 +11,8 @@ WeChat waits 5 s, closes, and sends the message again, three deliveries in all (
   text typed ("继续", "1", "more", "?"), gets waiting parts at once, or waits for the answer that is in work. It is no
   question, so it goes to no model: the parts are its answer. With nothing to come a tap is told so, and a typed text
   is an ordinary message.
+- A reply that ended before it was whole (the time of the three tries, its length) ends with such a link, too. When
+  nothing waits and nothing is in work, asking for the rest of it is a question: the model is told to go on.
 - The third delivery ends in time with such a link, behind the older parts where some waited.
 
 Verified accounts are written to, but what WeChat refuses for now (45015, 45047, 48001) waits for the user as well:
@@ -24,14 +26,14 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from adapters.wechat.convert import TEXT_LIMIT, cut, is_fetch, tap_link, utf8_length
+from adapters.wechat.convert import TEXT_LIMIT, cut, is_fetch, is_go_on, tap_link, utf8_length
+from adapters.wechat.wording import shown, shown_length
 from core.channel import Gateway
 from core.language import detect
 from core.types import Delivery, InboundMessage, MessageState, Receipt, ReplyKind
 
-PHRASE_ROOM = 320  # bytes kept free in a part, so that "more follows" and its link fit behind it
 _JOIN = "\n\n"
 _WORTH_WAITING = TEXT_LIMIT // 4  # room that a new answer is likely to fit into
 _TRIALS = 10_000  # messages whose deliveries are counted at the same time
@@ -55,7 +57,9 @@ class _Trial:
     """The deliveries of one message so far."""
 
     tries: int = 0
-    fetch: str | None = None  # for a text that asks for the rest: the event it waits for, "" when parts wait already
+    decided: bool = False  # what a text that asks for the rest is
+    fetch: str | None = None  # the event it is after, "" for parts that wait already; None: it is a message
+    go_on: InboundMessage | None = None  # that message, in the words that ask the model to go on
     phrase: str | None = None  # what ended the reply that was handed out; None when none was
 
 
@@ -88,7 +92,7 @@ class PassiveReplies:
         if settled or await self._enough(message, trial):
             settled = settled or await self._has_answer(message, awaited)
             text = await self._take(message, trial, settled=settled, alive=alive)
-            if tap and settled and text == "":
+            if tap and trial.fetch is not None and settled and text == "":
                 return self._phrase("all_fetched", message)
             if settled or text != "":
                 return text
@@ -103,21 +107,34 @@ class PassiveReplies:
         """For an account that is written to: the text of parts that could not be sent, taken by this message; else the
         message's receipt; "" or None as `answer` says. Raises LedgerError."""
         trial = self._count(message.event_id)
-        asks = tap or (message.text != "" and is_fetch(message.text))
+        asks = tap or is_fetch(message.text)
         # Behind what such a request has taken, the rest has not been tried.
         tried = not (asks and self._idle(message.user_id))
         waits = bool(await self._waiting(message, tried=tried))
-        if tap or (asks and waits):
-            trial.fetch = ""
-        receipt = await self._gateway.receive(message) if trial.fetch is None else None
+        if not asks:
+            receipt: Receipt | None = await self._gateway.receive(message)
+        else:
+            async with self._lock(message):
+                receipt = await self._ask(message, trial, waits=waits, tap=tap)
         if waits:
             text = await self._take(message, trial, settled=True, alive=alive, tried=tried)
             if text != "":
                 return text
         if receipt is None:
             # What is in work will be sent by itself.
-            return "" if await self._wanted(message) is not None else self._phrase("all_fetched", message)
+            in_work, _ = await self._purpose(message, tap=False)
+            return "" if in_work is not None else self._phrase("all_fetched", message)
         return receipt
+
+    async def _ask(self, message: InboundMessage, trial: _Trial, *, waits: bool, tap: bool) -> Receipt | None:
+        """The receipt of a request for the rest that is a message after all, None of one that is not."""
+        if waits:
+            trial.fetch = ""
+        elif not trial.decided:
+            _, trial.go_on = await self._purpose(message, tap=tap)
+            trial.fetch = "" if tap and trial.go_on is None else None
+            trial.decided = True
+        return await self._gateway.receive(trial.go_on or message) if trial.fetch is None else None
 
     async def drop_notice(self, message: InboundMessage) -> None:
         """Count the house's newest notice as said: the reply that this message gets says it better."""
@@ -135,28 +152,42 @@ class PassiveReplies:
 
     async def _admit(self, message: InboundMessage, trial: _Trial, *, tap: bool) -> bool:
         """Put the message on disk, unless it only asks for the rest; True when there is no answer to wait for."""
-        if trial.tries == 1 and (tap or (message.text and is_fetch(message.text))):
-            trial.fetch = await self._wanted(message)
-        if tap:
-            trial.fetch = trial.fetch or ""  # whatever it finds, it is no question
-        if trial.fetch is not None:
-            return trial.fetch == ""
-        receipt = await self._gateway.receive(message)
-        return receipt.state in _SETTLED
+        if not (tap or is_fetch(message.text)):
+            return (await self._gateway.receive(message)).state in _SETTLED
+        # One at a time: of two taps on the end of a reply, one asks the model to go on, and the other waits for that.
+        async with self._lock(message):
+            if not trial.decided:
+                trial.fetch, trial.go_on = await self._purpose(message, tap=tap)
+                trial.decided = True
+            if trial.fetch is not None:
+                return trial.fetch == ""
+            return (await self._gateway.receive(trial.go_on or message)).state in _SETTLED
 
-    async def _wanted(self, message: InboundMessage) -> str | None:
-        """What a request for the rest is after: parts that wait (""), the oldest answer in work, or nothing (None)."""
+    async def _purpose(self, message: InboundMessage, *, tap: bool) -> tuple[str | None, InboundMessage | None]:
+        """What a request for the rest is after: parts that wait (""), the oldest answer in work, or nothing (None); and
+        the message that it is then, if the newest reply is not whole."""
         if await self._waiting(message):
-            return ""
+            return "", None
         entries = await self._gateway.transcript(message.conversation, _TRANSCRIPT)
-        return next((entry.event_id for entry in entries if entry.pending and entry.event_id), None)
+        in_work = next((entry.event_id for entry in entries if entry.pending and entry.event_id), None)
+        if in_work is not None:
+            return in_work, None
+        # An apology says nothing of the matter, and a reply that was stopped before its first word has no rest.
+        said = (entry for entry in reversed(entries) if entry.role == "bot" and entry.kind != ReplyKind.APOLOGY)
+        newest = next(said, None)
+        open_end = newest is not None and newest.cut and newest.kind == ReplyKind.ANSWER
+        if newest is None or not open_end or not (tap or is_go_on(message.text)):
+            return "" if tap else None, None  # a tap is no question, whatever it finds
+        language = detect(newest.text, message.language)
+        words = self._gateway.phrase(message.conversation.bot, "go_on", language)
+        return None, replace(message, text=words)
 
     async def _enough(self, message: InboundMessage, trial: _Trial) -> bool:
         """Whether the reply is known already: given before and lost, or filled by parts that wait."""
         if trial.phrase is not None:
             return True
         waiting = await self._waiting(message)
-        return sum(utf8_length(part.text) for part in waiting) > TEXT_LIMIT - _WORTH_WAITING
+        return sum(shown_length(part.text) for part in waiting) > TEXT_LIMIT - _WORTH_WAITING
 
     async def _has_answer(self, message: InboundMessage, event_id: str) -> bool:
         outcome = await self._gateway.outcome(message.conversation.channel, event_id)
@@ -177,15 +208,16 @@ class PassiveReplies:
     ) -> str | None:
         """The text of the parts now handed over under this message's reference; "" when none waits, None when the
         connection has gone."""
-        async with self._locks[hash(message.conversation) % _LOCKS]:
+        async with self._lock(message):
             if not alive():
                 return None
             chosen, rest = await self._hand_over(message, tried=tried)
         if not chosen:
             return ""
         if trial.phrase is None:
-            trial.phrase = "more_follows" if rest else "" if settled else "still_writing"
-        text = _JOIN.join(part.text for part in chosen)
+            cut_short = "more_follows" if chosen[-1].cut else ""
+            trial.phrase = "more_follows" if rest else cut_short if settled else "still_writing"
+        text = _JOIN.join(shown(part.text) for part in chosen)
         if trial.phrase:
             longer = _JOIN.join((text, self._ending(trial.phrase, message)))
             text = longer if utf8_length(longer) <= TEXT_LIMIT else text
@@ -212,6 +244,9 @@ class PassiveReplies:
         language = detect(message.text, message.language)
         return f"{self._phrase(name, message)}\n{tap_link(self._phrase(_LINKS[name], message), language)}"
 
+    def _lock(self, message: InboundMessage) -> asyncio.Lock:
+        return self._locks[hash(message.conversation) % _LOCKS]
+
     def _phrase(self, name: str, message: InboundMessage) -> str:
         return self._gateway.phrase(message.conversation.bot, name, detect(message.text, message.language))
 
@@ -221,12 +256,12 @@ def _reference(message: InboundMessage) -> str:
 
 
 def _fitting(parts: Sequence[Delivery], phrase: int) -> int:
-    """How many of the oldest parts fit into one text, with a phrase of that size where some are left; at least 1."""
+    """How many of the oldest parts fit into one text, with a phrase of that size unless it is the end; at least 1."""
     count, size = 1, 0
     for number, part in enumerate(parts, start=1):
-        size += utf8_length(part.text) + (len(_JOIN) if number > 1 else 0)
+        size += shown_length(part.text) + (len(_JOIN) if number > 1 else 0)
         if size > TEXT_LIMIT:
             break
-        if size + (len(_JOIN) + phrase if number < len(parts) else 0) <= TEXT_LIMIT:
+        if size + (len(_JOIN) + phrase if number < len(parts) or part.cut else 0) <= TEXT_LIMIT:
             count = number
     return count

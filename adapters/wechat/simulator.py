@@ -2,13 +2,12 @@
 
 A push that is not answered in time (5 s; `patience` scales it) is closed and sent again with the same MsgId, three
 deliveries in all; without a valid answer the user sees that the account has no service for now
-(developers.weixin.qq.com, "被动回复用户消息"). Its own reading of replies and its cipher are wechatpy's, not ours.
+(developers.weixin.qq.com, "被动回复用户消息").
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import itertools
 import re
 import time
@@ -17,21 +16,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import unquote
-from xml.parsers.expat import ExpatError
 
 import aiohttp
-import xmltodict
 from aiohttp import web
-from wechatpy.crypto import PrpCrypto, WeChatCrypto
-from wechatpy.exceptions import WeChatException
 
 from adapters.wechat.simulated_api import ApiSide
+from adapters.wechat.simulated_push import Form, MalformedReply, Mode, Push, Wire, sign
+
+__all__ = ["UNAVAILABLE", "Bubble", "MalformedReply", "WeChatPlatform", "sign"]
 
 UNAVAILABLE = "该公众号暂时无法提供服务，请稍后再试"
-_TEXT_LIMIT = 2048  # bytes
 _USERS = 20_000
-_LINK = re.compile(r'<a href="weixin://bizmsgmenu\?msgmenucontent=([^"&<]+)&msgmenuid=([^"&<]+)">[^<>]+</a>')
+_LINK = re.compile(r'<a href="weixin://bizmsgmenu\?msgmenucontent=([^"&<]+)&msgmenuid=([^"&<]+)">([^<>]+)</a>')
 _BUBBLES = 500  # a user
+_SILENCE = 1800.0  # seconds until a conversation with a person at the console ends (product/kf/forwarding)
 
 By = Literal["user", "account", "wechat"]
 
@@ -44,12 +42,11 @@ class Bubble:
     text: str
 
 
-class MalformedReply(Exception):
-    """A reply WeChat would not show."""
-
-
 class WeChatPlatform:
-    """One official account, its users and WeChat between them. Use it with `async with`."""
+    """One official account, its users and WeChat between them. Use it with `async with`.
+
+    `mode` is plain without an `aes_key`, safe with one, unless it says "compatible".
+    """
 
     def __init__(
         self,
@@ -58,6 +55,8 @@ class WeChatPlatform:
         app_id: str = "wx0123456789abcdef",
         app_secret: str = "sample-app-secret",  # noqa: S107  # the simulator's own
         aes_key: str = "",
+        mode: Mode | None = None,
+        form: Form = "xml",
         account: str = "gh_0123456789ab",
         verified: bool = False,
         patience: float = 5.0,
@@ -70,14 +69,13 @@ class WeChatPlatform:
         self.malformed: deque[str] = deque(maxlen=1000)  # why replies were not shown
         self.deliveries: deque[str] = deque(maxlen=10_000)  # the MsgId of each try
         self.transferred: deque[str] = deque(maxlen=1000)  # users given to the console's people
-        self._token = token
-        self._crypto = WeChatCrypto(token, aes_key, app_id) if aes_key else None
-        self._app_id = app_id
-        self._account = account
+        mode = mode or ("safe" if aes_key else "plain")
+        self.wire = Wire(token=token, app_id=app_id, account=account, aes_key=aes_key, mode=mode, form=form)
         self._tries = tries
         self._clock = clock
         self._chats: dict[str, deque[Bubble]] = {}
         self._open: dict[str, asyncio.Timeout] = {}
+        self._with_person: dict[str, float] = {}  # users who talk to one at the console, and since when all is silent
         self._numbers = itertools.count(23_000_000_000_000_001)
         self.api = ApiSide(
             app_id=app_id,
@@ -102,6 +100,7 @@ class WeChatPlatform:
         """Serve the API; `base_url` is known afterwards."""
         app = web.Application()
         app.add_routes(self.api.routes())
+        app.on_response_prepare.append(self.api.date)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -139,27 +138,31 @@ class WeChatPlatform:
         """
         return await self._sends(openid, text, {"MsgType": "text", "Content": text}, message_id, duplicates)
 
-    async def user_taps(self, openid: str) -> str:
-        """A user taps the newest link in the account's last text, which writes its word in their name; returns what
-        they see as the reply to it. Raises LookupError when there is none to tap."""
-        tapped = next(iter(_LINK.findall(self.answers(openid)[-1])), None)
+    async def user_taps(self, openid: str, label: str = "") -> str:
+        """A user taps a link in the account's last text, the first or the one with that label, which writes its word
+        in their name; returns what they see as the reply to it. Raises LookupError when there is none to tap."""
+        links = _LINK.findall(self.answers(openid)[-1])
+        tapped = next((link for link in links if label in ("", link[2])), None)
         if tapped is None:
-            raise LookupError("the account's last text has no link")
+            raise LookupError("the account's last text has no such link")
         word, menu_id = unquote(tapped[0]), tapped[1]
         return await self._sends(openid, word, {"MsgType": "text", "Content": word, "bizmsgmenuid": menu_id})
 
     async def user_sends(self, openid: str, kind: str, **fields: str) -> str:
-        """A user sends an image, a voice, a location ...; returns what they see as the reply to it."""
+        """A user sends an image, a voice, a location ...; returns what they see as the reply to it. With a MsgId that
+        was there before, WeChat delivers that message again."""
         return await self._sends(openid, f"[{kind}]", {"MsgType": kind, **fields})
 
     async def _sends(
         self, openid: str, bubble: str, fields: Mapping[str, str], message_id: str = "", duplicates: int = 0
     ) -> str:
         self._show(openid, "user", bubble)
-        self.api.wrote(openid)
-        push = self._push(openid, {**fields, "MsgId": message_id or str(next(self._numbers))})
+        self.api.windows.wrote(openid)
+        if self._is_with_person(openid):
+            return ""
+        push = self._push(openid, {"MsgId": message_id or str(next(self._numbers)), **fields})
         async with asyncio.TaskGroup() as group:
-            first = group.create_task(self._until_answered(openid, push))
+            first = group.create_task(self._until_answered(push))
             for _ in range(duplicates):
                 group.create_task(self._attempt(push))
         return self._seen(openid, first.result())
@@ -167,22 +170,43 @@ class WeChatPlatform:
     async def event(self, openid: str, event: str, **fields: str) -> str:
         """Something happened (subscribe, CLICK, ...); returns what the user sees as the reply to it."""
         if event in ("subscribe", "CLICK", "SCAN"):
-            self.api.acted(openid)
+            self.api.windows.acted(openid)
+        elif event == "unsubscribe":
+            self.api.windows.left(openid)
         push = self._push(openid, {"MsgType": "event", "Event": event, **fields})
-        return self._seen(openid, await self._until_answered(openid, push))
+        return self._seen(openid, await self._until_answered(push))
+
+    def person_takes(self, openid: str) -> None:
+        """Somebody at the console takes a user who was given to it: what the user writes is pushed no more until
+        `person_leaves`, or until half an hour of silence. Raises LookupError for anybody else."""
+        if openid not in self.transferred:
+            raise LookupError("the user was not given to the console")
+        self._with_person[openid] = self._clock()
+
+    def person_leaves(self, openid: str) -> None:
+        """The conversation with the person is over."""
+        self._with_person.pop(openid, None)
+
+    def _is_with_person(self, openid: str) -> bool:
+        since = self._with_person.get(openid)
+        if since is None:
+            return False
+        if self._clock() - since > _SILENCE:
+            self.person_leaves(openid)
+            return False
+        self._with_person[openid] = self._clock()
+        return True
 
     def _seen(self, openid: str, shown: str) -> str:
         if shown:
             self._show(openid, "wechat" if shown == UNAVAILABLE else "account", shown)
         return shown
 
-    def _push(self, openid: str, fields: Mapping[str, str]) -> _Push:
-        created = int(self._clock())
-        whole = {"ToUserName": self._account, "FromUserName": openid, "CreateTime": str(created), **fields}
-        xml: str = xmltodict.unparse({"xml": whole}, full_document=False)
-        return _Push(openid, fields.get("MsgId", f"{openid}:{created}"), xml)
+    def _push(self, openid: str, fields: Mapping[str, str]) -> Push:
+        created = str(int(self._clock()))
+        return Push(openid, fields.get("MsgId", f"{openid}:{created}"), {"CreateTime": created, **fields})
 
-    async def _until_answered(self, openid: str, push: _Push) -> str:
+    async def _until_answered(self, push: Push) -> str:
         for _ in range(self._tries):
             raw = await self._attempt(push)
             if raw is None:
@@ -193,18 +217,23 @@ class WeChatPlatform:
             if raw in (b"", b"success"):
                 return ""
             try:
-                return self._read(raw, openid)
+                shown = self.wire.read(raw, push.openid)
             except MalformedReply as error:
                 self.malformed.append(str(error))
                 return UNAVAILABLE
+            if shown.transferred:
+                self.transferred.append(push.openid)
+            return shown.text
         return UNAVAILABLE
 
-    async def _attempt(self, push: _Push) -> bytes | None:
+    async def _attempt(self, push: Push) -> bytes | None:
         """The body of one delivery's answer; None when there was none in time, or not with status 200."""
         if self._http is None:
             raise RuntimeError("the platform is not started")
         self.deliveries.append(push.id)
-        query, body = self._sealed(push)
+        # Each delivery is signed anew.
+        timestamp, nonce = str(int(self._clock())), str(next(self._numbers))[-10:]
+        query, body = self.wire.write(push, timestamp=timestamp, nonce=nonce)
         try:
             async with asyncio.timeout(self.patience) as limit:
                 self._open[push.id] = limit
@@ -217,71 +246,8 @@ class WeChatPlatform:
             if self._open.get(push.id) is limit:
                 del self._open[push.id]
 
-    def _sealed(self, push: _Push) -> tuple[dict[str, str], bytes]:
-        """The query and the body of a delivery; each has its own nonce."""
-        timestamp, nonce = str(int(self._clock())), str(next(self._numbers))[-10:]
-        query = {"timestamp": timestamp, "nonce": nonce, "openid": push.openid}
-        query["signature"] = sign(self._token, timestamp, nonce)
-        if self._crypto is None:
-            return query, push.xml.encode()
-        encrypted = PrpCrypto(self._crypto.key).encrypt(push.xml, self._app_id).decode()
-        query |= {"encrypt_type": "aes", "msg_signature": sign(self._token, timestamp, nonce, encrypted)}
-        envelope: str = xmltodict.unparse(
-            {"xml": {"ToUserName": self._account, "Encrypt": encrypted}}, full_document=False
-        )
-        return query, envelope.encode()
-
-    def _read(self, raw: bytes, openid: str) -> str:
-        """The text of a passive reply. Raises MalformedReply for everything WeChat would not show."""
-        fields = _elements(raw)
-        if self._crypto is not None:
-            if "Encrypt" not in fields:
-                raise MalformedReply("not encrypted")
-            try:
-                signed = [fields[name] for name in ("MsgSignature", "TimeStamp", "Nonce")]
-                fields = _elements(self._crypto.decrypt_message(dict(fields), *signed).encode())
-            except (WeChatException, KeyError, ValueError, TypeError) as error:
-                raise MalformedReply(f"cannot be decrypted ({type(error).__name__})") from error
-        if fields.get("MsgType") == "transfer_customer_service" and len(fields) == 4:
-            if (fields["ToUserName"], fields["FromUserName"]) != (openid, self._account):
-                raise MalformedReply("to and from are not swapped")
-            self.transferred.append(openid)
-            return ""
-        if set(fields) != {"ToUserName", "FromUserName", "CreateTime", "MsgType", "Content"}:
-            raise MalformedReply(f"elements {sorted(fields)}")
-        if (fields["ToUserName"], fields["FromUserName"]) != (openid, self._account):
-            raise MalformedReply("to and from are not swapped")
-        if fields["MsgType"] != "text" or not fields["CreateTime"].isdigit():
-            raise MalformedReply("not a text of some time")
-        if not 0 < len(fields["Content"].encode()) <= _TEXT_LIMIT:
-            raise MalformedReply(f"{len(fields['Content'].encode())} bytes")
-        return fields["Content"]
-
     def _show(self, openid: str, by: By, text: str) -> None:
         chat = self._chats.setdefault(openid, deque(maxlen=_BUBBLES))
         chat.append(Bubble(by, text))
         if len(self._chats) > _USERS:
             del self._chats[next(iter(self._chats))]
-
-
-@dataclass(frozen=True, slots=True)
-class _Push:
-    openid: str
-    id: str
-    xml: str
-
-
-def sign(*values: str) -> str:
-    """WeChat's signature over the token and these values."""
-    return hashlib.sha1("".join(sorted(values)).encode(), usedforsecurity=False).hexdigest()
-
-
-def _elements(raw: bytes) -> dict[str, str]:
-    try:
-        root = xmltodict.parse(raw, strip_whitespace=False)
-    except (ExpatError, ValueError) as error:
-        raise MalformedReply("not XML") from error
-    fields = root.get("xml")
-    if not isinstance(fields, dict) or not all(isinstance(value, str) for value in fields.values()):
-        raise MalformedReply("not flat XML")
-    return fields

@@ -60,7 +60,7 @@ class WeChatSide:
         return [Bubble(names.get(said.by, "platform"), said.text) for said in chat]
 
     def typing(self, user: int) -> bool:
-        return False
+        return self._simulator.api.windows.is_typing(_openid(user))
 
     def trouble(self, name: str, user: int) -> None:
         self._simulator.lost_replies = 1

@@ -26,13 +26,9 @@ def erase(connection: Connection, channel: str, user_id: str) -> int:
     row = connection.execute("SELECT id FROM users WHERE channel = ? AND user_id = ?", (channel, user_id)).fetchone()
     if row is None:
         return 0
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
         count = _erase(connection, row[0])
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
     # With secure_delete on, freed pages are overwritten; the WAL holds older ones until it begins anew.
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return count

@@ -84,14 +84,9 @@ def report(connection: Connection) -> Report:
 def retry(connection: Connection, names: Sequence[str], now: float) -> list[str]:
     """Set-aside messages ("m12") wait again, failed and unclear deliveries ("d34") are due again; returns those that
     were. Both keep their place behind what waits already."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        done = [name for name in names if _retry(connection, name, now)]
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-    return done
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        return [name for name in names if _retry(connection, name, now)]
 
 
 def failed(connection: Connection) -> list[str]:

@@ -13,8 +13,8 @@ from core.ledger.writer import Connection
 from core.types import ConversationKey, Delivery, ReplyKind
 
 COLUMNS = """d.id, d.turn_id, c.channel, c.bot, c.chat_id, c.thread_id, d.address, d.text, d.kind, d.part, d.parts,
-d.reference, d.attempts, t.cut FROM deliveries d JOIN conversations c ON c.id = d.conversation_id
-JOIN turns t ON t.id = d.turn_id"""
+d.reference, d.attempts, t.cut AND t.reason <> 'stopped' FROM deliveries d
+JOIN conversations c ON c.id = d.conversation_id JOIN turns t ON t.id = d.turn_id"""
 OF_CONVERSATION = "c.channel = ? AND c.chat_id = ? AND c.thread_id = ? AND c.bot = ?"
 # Said in the words of the partial index: SQLite does not see that state = 'pending' lies within it.
 OPEN = "state IN ('pending', 'sending')"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from core.ledger.writer import Connection
 
+FARTHEST_SECONDS = 2 * 3600.0  # no wait of ours is longer; a day's tokens are let go with it
 BEING_SENT = "SELECT 1 FROM deliveries WHERE turn_id = ? AND state = 'sending' LIMIT 1"
 
 EMPTY_CONVERSATION = """
@@ -65,3 +66,15 @@ def idle_users(connection: Connection, limit: int) -> list[tuple[int, float, flo
 def forget_users(connection: Connection, users: list[tuple[int, float, float]]) -> None:
     """Delete those who have not written since they were found idle: a message would have moved one of the two times."""
     connection.executemany("DELETE FROM users WHERE id = ? AND messages_arrival = ? AND told_until = ?", users)
+
+
+def bring_back(connection: Connection, now: float) -> None:
+    """Times further ahead than anything here ever plans were written under another clock: they count as now."""
+    ahead = now + FARTHEST_SECONDS
+    connection.execute("UPDATE inbox SET ready_at = ?, first_at = ? WHERE ready_at > ?", (now, now, ahead))
+    connection.execute(
+        "UPDATE deliveries SET due_at = ? WHERE state IN ('pending', 'sending') AND state = 'pending' AND due_at > ?",
+        (now, ahead),
+    )
+    for column in ("messages_arrival", "tokens_arrival", "told_until"):
+        connection.execute(f"UPDATE users SET {column} = ? WHERE {column} > ?", (now, ahead))  # noqa: S608 - of three

@@ -53,13 +53,13 @@ class SqliteLedger:
         try:
             # It holds what customers said: ours alone. SQLite gives the files beside it the same rights.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            await self._prepare(repeatable)
+            await self._prepare(now, repeatable)
         except (sqlite3.Error, LedgerError, OSError) as error:
             await self.close()
             problem = f"ledger.url: {self._path} cannot be used as the ledger ({error})"
             raise ConfigError([f"{problem}; name another file or restore a backup"]) from error
 
-    async def _prepare(self, repeatable: frozenset[str]) -> None:
+    async def _prepare(self, now: float, repeatable: frozenset[str]) -> None:
         with closing(sqlite3.connect(self._path)) as connection:
             if _is_foreign(Database(connection)):
                 raise LedgerError("it belongs to another program")
@@ -71,6 +71,7 @@ class SqliteLedger:
         def recover(connection: Connection) -> None:
             turns.reclaim(connection, FOREVER)
             outbox.recover(connection, repeatable)
+            retention.bring_back(connection, now)
 
         await self._writer.run(recover)
 

@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
-from adapters.wechat.channel import build
 from adapters.wechat.settings import Settings
 from adapters.wechat.simulated_api import Call, Fault
-from core.channel import Channel
 from core.config import Environment, section
 from core.errors import ConfigError, DeliveryError
 from core.types import ConversationKey, Delivery, Draft, ReplyKind
-from tests.adapters.wechat_house import APP_ID, KEY, SECRET, TOKEN, USER, House, house
+from tests.adapters.wechat_house import KEY, SECRET, USER, House, house
 
 SAMPLES = Path(__file__).parents[2] / "adapters" / "wechat" / "samples"
 OUTBOUND = sorted(SAMPLES.glob("out_*.json"))
@@ -68,7 +65,35 @@ async def test_the_limit_is_bytes() -> None:
         traits = home.channel.traits
         assert traits.text_limit < traits.measure("中" * 682) < 2048
         await home.channel.deliver(part("中" * 682))
-        assert "errcode 45002" in (await refused(home, "中" * 683)).reason
+        assert home.wechat.answers(USER) == ["中" * 682]
+
+
+async def test_what_wechat_finds_too_long_goes_in_pieces_and_each_of_them_once() -> None:
+    async with house(**VERIFIED) as home:
+        await home.wechat.user_says(USER, "Hello")
+        home.wechat.api.text_limit = 1000  # not documented, so it may change
+        text = "".join(f"第{number}句。" for number in range(120))
+        home.wechat.api.faults.append(Fault(SEND, errcode=45002))
+        await home.channel.deliver(part(text))
+        shown = home.wechat.answers(USER)
+        assert ("".join(shown), len(shown)) == (text, 2)
+        for number in range(2):
+            await home.channel.deliver(part(str(number)))
+        # One message is left: the second piece waits, and what the user has is not sent again.
+        assert (await refused(home, text)).retryable
+        assert len(home.wechat.answers(USER)) == 5
+        await home.wechat.user_says(USER, "And?")
+        await home.channel.deliver(part(text))
+        assert ("".join(home.wechat.answers(USER)[4:]), len(home.wechat.answers(USER))) == (text, 6)
+
+
+async def test_what_is_short_and_refused_as_too_long_is_not_cut_for_ever() -> None:
+    async with house(**VERIFIED) as home:
+        await home.wechat.user_says(USER, "Hello")
+        home.wechat.api.text_limit = 1
+        error = await refused(home, "x" * 1700)
+        assert ("errcode 45002" in error.reason, error.retryable) == (True, False)
+        assert len(sends(home)) < 6
 
 
 async def test_one_token_serves_all_calls_until_shortly_before_its_end() -> None:
@@ -205,65 +230,6 @@ async def test_an_account_that_loses_its_right_replies_passively_from_then_on() 
         assert await home.wechat.user_says(USER, "?") == "Hi"
 
 
-async def test_what_cannot_be_found_out_at_the_start_is_found_out_later() -> None:
-    async with house(**VERIFIED, verified="false") as home:
-        faults = [Fault("stable_token", errcode=40164), Fault("stable_token", status=502), Fault("typing", errcode=-1)]
-        home.wechat.api.faults.extend(faults)
-        given = Settings.model_validate(
-            {"token": TOKEN, "app_id": APP_ID, "app_secret": SECRET, "api_base_url": home.wechat.base_url}
-        )
-        channel = type(home.channel)(
-            "wechat", given, public_url="", clock=home.clock, timer=home.clock, timeout_seconds=0.3, probe_pause=0.001
-        )
-        with capture_logs() as lines:
-            await channel.start()
-            at_start = channel.traits.pull
-            await next(task for task in asyncio.all_tasks() if task.get_name() == "wechat-probe")
-            assert (at_start, channel.traits.pull) == (True, False)
-            await channel.close()
-        assert [line["remedy"] != "" for line in lines if line["event"] == "account_unknown"] == [True, False, False]
-
-
-async def test_the_setting_wins_over_what_could_be_found_out() -> None:
-    async with house(**VERIFIED, verified="false") as home:
-        assert home.channel.traits.pull
-        assert not home.wechat.api.calls
-    async with house(app_secret=SECRET, verified="true") as home:
-        assert not home.channel.traits.pull
-        error = await refused(home)
-        assert (error.retryable, "48001" in error.reason) == (True, True)
-
-
-@pytest.mark.parametrize(
-    ("fault", "ok", "words"),
-    [
-        (None, True, "customer-service"),
-        (Fault("typing", errcode=48001), True, "passive"),
-        (Fault("stable_token", errcode=40164), False, "whitelist"),
-        (Fault("stable_token", errcode=40013), False, "app_id"),
-        (Fault("stable_token", errcode=40125), False, "app_secret"),
-        (Fault("stable_token", status=502), False, "network"),
-    ],
-)
-async def test_check_says_what_to_do(fault: Fault | None, ok: bool, words: str) -> None:
-    async with house(**VERIFIED, verified="false") as home:
-        if fault:
-            home.wechat.api.faults.append(fault)
-        webhook, api = await home.channel.check()
-        assert not webhook.ok
-        assert "public_url" in webhook.remedy
-        assert api.ok is ok
-        assert words in f"{api.detail} {api.remedy}"
-
-
-async def test_check_needs_no_start_and_no_secret() -> None:
-    given = Settings.model_validate({"token": TOKEN, "app_id": APP_ID, "aes_key": KEY})
-    channel: Channel = build("wechat_shop", given, public_url="https://bot.example.com")
-    webhook, account = await channel.check()
-    assert (webhook.ok, account.ok, channel.name) == (True, True, "wechat_shop")
-    assert "https://bot.example.com/wechat_shop, safe mode" in webhook.detail
-
-
 def test_settings_say_what_is_missing() -> None:
     assert Settings().missing() == ["WECHAT_TOKEN"]
     assert Settings.model_validate({"token": "t"}).missing() == [], "plain mode and passive replies need no more"
@@ -285,3 +251,13 @@ def test_secrets_come_from_their_variables_and_a_wrong_key_is_named_not_shown(tm
     assert "aes_key" in str(caught.value)
     assert "43" in str(caught.value)
     assert "tooshort" not in str(caught.value)
+
+
+async def test_a_send_is_recorded_as_begun_right_before_it_and_not_while_it_waits() -> None:
+    async with house(**VERIFIED) as home:
+        await home.wechat.user_says(USER, "Hello")
+        for _ in range(5):
+            await home.channel.deliver(part("Hi"))
+        assert home.gateway.begun == [1] * 5
+        await refused(home)
+        assert home.gateway.begun == [1] * 5, "all five are used: it waits for the user, and a crash loses nothing"
