@@ -10,7 +10,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from core.errors import RequestError
-from core.types import Delta, Outcome, Sampling, Usage
+from core.types import Delta, MessageState, Outcome, Sampling, Usage
 
 TEXT_LIMIT = 32_000  # characters of one question
 
@@ -142,8 +142,11 @@ def usage_object(usage: Usage) -> dict[str, object]:
 
 
 def result(task_id: str, outcome: Outcome) -> dict[str, object]:
-    """The body of `/result`: `status` is waiting, running, answered or throttled; the rest follows when it is final."""
-    body: dict[str, object] = {"task_id": task_id, "status": outcome.state.value}
+    """The body of `/result`: `status` is waiting, running, answered, throttled or withdrawn; the rest follows when it is
+    final."""
+    # What was set aside is the operator's business; the caller has an answer, of the kind "apology".
+    state = MessageState.ANSWERED if outcome.state is MessageState.SET_ASIDE else outcome.state
+    body: dict[str, object] = {"task_id": task_id, "status": state.value}
     if outcome.kind:
         body |= {
             "answer": outcome.text,

@@ -40,7 +40,7 @@ _TRIALS = 10_000  # messages whose deliveries are counted at the same time
 _LOCKS = 64
 _TRANSCRIPT = 50
 _LINKS = {"still_writing": "fetch_answer", "more_follows": "fetch_more"}  # an ending -> the words on its link
-_SETTLED = (MessageState.ANSWERED, MessageState.THROTTLED)
+_OPEN = (MessageState.WAITING, MessageState.RUNNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class PassiveReplies:
     async def _admit(self, message: InboundMessage, trial: _Trial, *, tap: bool) -> bool:
         """Put the message on disk, unless it only asks for the rest; True when there is no answer to wait for."""
         if not (tap or is_fetch(message.text)):
-            return (await self._gateway.receive(message)).state in _SETTLED
+            return (await self._gateway.receive(message)).state not in _OPEN
         # One at a time: of two taps on the end of a reply, one asks the model to go on, and the other waits for that.
         async with self._lock(message):
             if not trial.decided:
@@ -161,7 +161,7 @@ class PassiveReplies:
                 trial.decided = True
             if trial.fetch is not None:
                 return trial.fetch == ""
-            return (await self._gateway.receive(trial.go_on or message)).state in _SETTLED
+            return (await self._gateway.receive(trial.go_on or message)).state not in _OPEN
 
     async def _purpose(self, message: InboundMessage, *, tap: bool) -> tuple[str | None, InboundMessage | None]:
         """What a request for the rest is after: parts that wait (""), the oldest answer in work, or nothing (None); and
@@ -191,7 +191,7 @@ class PassiveReplies:
 
     async def _has_answer(self, message: InboundMessage, event_id: str) -> bool:
         outcome = await self._gateway.outcome(message.conversation.channel, event_id)
-        return outcome is not None and outcome.state in _SETTLED
+        return outcome is not None and outcome.state not in _OPEN
 
     async def _waiting(self, message: InboundMessage, *, tried: bool = False) -> tuple[Delivery, ...]:
         parts = await self._gateway.waiting_parts(message.conversation, _reference(message))

@@ -13,13 +13,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from adapters.api.channel import build
+from adapters.api.convert import result as result_body
 from adapters.api.settings import Settings
 from core.channel import Channel
 from core.config import ThrottleSettings
 from core.engine import EngineState
 from core.errors import EngineRefused, EngineUnavailable
 from core.http import Face, application
-from core.types import Delta, Usage
+from core.types import ConversationKey, Delta, MessageState, Outcome, Usage
 from tests.fakes import FakeEngine
 from tests.rooms import GENEROUS, Rooms, rooms
 
@@ -75,6 +76,14 @@ async def test_a_task_survives_a_restart(tmp_path: Path) -> None:
         assert (await result(http, task, "0"))["status"] == "waiting"
     async with api(tmp_path, FakeEngine()) as (_, http):
         assert (await result(http, task))["answer"] == "Certainly."
+
+
+@pytest.mark.parametrize(
+    ("state", "status"), [(MessageState.SET_ASIDE, "answered"), (MessageState.WITHDRAWN, "withdrawn")]
+)
+def test_a_task_ends_in_a_word_that_its_caller_knows(state: MessageState, status: str) -> None:
+    outcome = Outcome(1, ConversationKey("api", "support", "c"), "u", state, text="Sorry", kind="apology")
+    assert result_body("t", outcome)["status"] == status
 
 
 async def test_a_conversation_goes_on_by_its_name_and_belongs_to_its_key(tmp_path: Path) -> None:
