@@ -1,4 +1,4 @@
-"""Thousands of people at the same time never see each other's words: not in an answer, a preview, a prompt, a notice."""
+"""Thousands of people at a time never see each other's words: not in an answer, a preview, a prompt or a notice."""
 
 from __future__ import annotations
 
