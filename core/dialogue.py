@@ -80,6 +80,10 @@ class Dialogue:
         none is being written."""
         return self._growing.stop(conversation, at)
 
+    def move(self, conversation: ConversationKey, chat_id: str) -> None:
+        """The chat has another id from now on."""
+        self._growing.move(conversation, chat_id)
+
     def leave(self, conversation: ConversationKey, at: float) -> None:
         """The same for all threads of a chat that is gone; nothing of it is sent."""
         self._growing.leave(conversation, at)

@@ -184,6 +184,7 @@ class House:
 
     async def move(self, conversation: ConversationKey, chat_id: str) -> None:
         await self._ledger.move(conversation, chat_id)
+        self._dialogue.move(conversation, chat_id)
 
     async def feedback(self, conversation: ConversationKey, turn_id: int, user_id: str, vote: str) -> bool:
         stored = await self._ledger.feedback(conversation, turn_id, user_id, vote, self._clock())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from core.types import ConversationKey, Turn
@@ -22,6 +22,7 @@ Key = TypeVar("Key")
 class Growing:
     """A reply being written, and how to end it."""
 
+    conversation: ConversationKey  # where it is now
     task: asyncio.Task[object]
     stopped: bool = False
     left: bool = False  # the chat is gone: nothing more may be sent
@@ -41,38 +42,47 @@ class GrowingReplies:
     """At most one for each conversation, as many as turns run."""
 
     def __init__(self) -> None:
-        self._growing: dict[ConversationKey, Growing] = {}
+        self._growing: dict[int, Growing] = {}  # by turn
         self._stopped: OrderedDict[ConversationKey, float] = OrderedDict()
         self._left: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     def begin(self, turn: Turn, task: asyncio.Task[object]) -> Growing:
         """From now on it can be ended; it is already where a stop came after its newest message."""
         key, newest = turn.conversation, turn.messages[-1].accepted_at
-        left = self._left.get((key.channel, key.chat_id), 0.0) > newest
-        growing = Growing(task, stopped=left or self._stopped.get(key, 0.0) > newest, left=left)
-        self._growing[key] = growing
+        left = self._left.get(_chat(key), 0.0) > newest
+        growing = Growing(key, task, stopped=left or self._stopped.get(key, 0.0) > newest, left=left)
+        self._growing[turn.id] = growing
         return growing
 
     def end(self, turn: Turn) -> None:
         """It is written, or given up."""
-        self._growing.pop(turn.conversation, None)
+        self._growing.pop(turn.id, None)
 
     def stop(self, conversation: ConversationKey, at: float) -> bool:
         """End the reply to what was said there before `at`; False when none is being written."""
         _remember(self._stopped, conversation, at)
-        growing = self._growing.get(conversation)
+        growing = next((one for one in self._growing.values() if one.conversation == conversation), None)
         if growing is None or growing.stopped:
             return False
         growing.end(left=False)
         return True
 
+    def move(self, conversation: ConversationKey, chat_id: str) -> None:
+        """The chat has another id from now on: a reply being written is stopped there."""
+        for growing in self._growing.values():
+            if _chat(growing.conversation) == _chat(conversation):
+                growing.conversation = replace(growing.conversation, chat_id=chat_id)
+
     def leave(self, conversation: ConversationKey, at: float) -> None:
         """End every reply in that chat, whatever its thread."""
-        chat = (conversation.channel, conversation.chat_id)
-        _remember(self._left, chat, at)
-        for key, growing in self._growing.items():
-            if (key.channel, key.chat_id) == chat and not growing.stopped:
+        _remember(self._left, _chat(conversation), at)
+        for growing in self._growing.values():
+            if _chat(growing.conversation) == _chat(conversation) and not growing.stopped:
                 growing.end(left=True)
+
+
+def _chat(conversation: ConversationKey) -> tuple[str, str]:
+    return conversation.channel, conversation.chat_id
 
 
 def _remember(times: OrderedDict[Key, float], key: Key, at: float) -> None:

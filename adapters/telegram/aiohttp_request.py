@@ -19,6 +19,10 @@ class NotDone(NetworkError):
     """The server did nothing with the call, so it can be made again without doing it twice."""
 
 
+class NotFound(TelegramError):
+    """HTTP 404: for PTB that is a wrong token, but a server that lacks the method says the same."""
+
+
 class Flooded(TelegramError):
     """HTTP 429: wait `seconds`. PTB's own RetryAfter raises a deprecation warning each time it is built."""
 
@@ -36,10 +40,18 @@ def _flooded(body: bytes) -> Flooded:
     return Flooded(float(seconds) if isinstance(seconds, int | float) else _NO_WAIT_GIVEN_SECONDS)
 
 
+def _description(body: bytes) -> str:
+    # core.telegram.org/bots/api#making-requests
+    try:
+        return str(orjson.loads(body)["description"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return "the Bot API answered HTTP 404"
+
+
 class AiohttpRequest(BaseRequest):
     """`seconds` is the longest a whole call may take; `connections` how many run at the same time."""
 
-    __slots__ = ("_closed", "_connections", "_http", "_timeout")
+    __slots__ = ("_closed", "_connections", "_http", "_timeout", "date")
 
     def __init__(self, *, seconds: float, connections: int) -> None:
         # Shorter than the total, so that running out of the total means: the call was on its way.
@@ -47,6 +59,7 @@ class AiohttpRequest(BaseRequest):
         self._connections = connections
         self._http: aiohttp.ClientSession | None = None
         self._closed = False
+        self.date = ""  # the newest answer's Date header, in the manner of RFC 9110
 
     @property
     def read_timeout(self) -> float | None:
@@ -93,6 +106,7 @@ class AiohttpRequest(BaseRequest):
         try:
             async with pool.request(method, url, data=body, timeout=timeout, allow_redirects=False) as response:
                 status, answer = response.status, await response.read()
+                self.date = response.headers.get("Date", "")
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise NotDone(f"no connection to the Bot API ({type(error).__name__})") from None
         except TimeoutError:
@@ -103,4 +117,6 @@ class AiohttpRequest(BaseRequest):
             raise _flooded(answer)
         if status in _NOT_DONE:
             raise NotDone(f"the Bot API answered HTTP {status}")
+        if status == 404:
+            raise NotFound(_description(answer))
         return status, answer

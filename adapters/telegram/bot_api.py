@@ -5,94 +5,52 @@ No error text holds the token. Bot API: core.telegram.org/bots/api; PTB 22.8 spe
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar, cast
 
 import telegram
-from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, NetworkError, TelegramError
+from telegram.error import BadRequest, ChatMigrated, TelegramError
 
-from adapters.telegram.addressed import Identity
-from adapters.telegram.aiohttp_request import AiohttpRequest, Flooded, NotDone
+from adapters.telegram.aiohttp_request import AiohttpRequest
+from adapters.telegram.places import Place, Shown
+from adapters.telegram.refusals import delivery_error
 from core.errors import DeliveryError
 
 # core.telegram.org/bots/api#setwebhook: an omitted list keeps the previous one, so all of it is always sent.
-# PTB 22.8 lacks the last name, which is of Bot API 10.3.
-ALLOWED_UPDATES = (*telegram.Update.ALL_TYPES, "stopped_message_generation")
-
-_TOKEN_PAUSE_SECONDS = 60.0  # the operator may be changing the token: what waits is not thrown away
-_GONE = ("message to edit not found", "message can't be edited", "message_id_invalid")
-# Client.cpp of tdlib/telegram-bot-api; other refusals with 403 concern the one message.
-_NOBODY = ("bot was blocked", "user is deactivated", "bot was kicked", "bot is not a member", "chat was deleted")
+# PTB 22.8 lacks the last two, which are newer (core.telegram.org/bots/api#update, 10.3).
+ALLOWED_UPDATES = (*telegram.Update.ALL_TYPES, "stopped_message_generation", "subscription")
 _REASON_LIMIT = 200
-
 
 # Marks a piece of the text, as {type, offset, length} and url or language: core.telegram.org/bots/api#messageentity.
 Entity = Mapping[str, str | int]
-
-
-class MessageGone(DeliveryError):
-    """The message to be edited was deleted, or may no longer be edited."""
-
-
-class Refused(DeliveryError):
-    """HTTP 429: nothing more for `retry_after` seconds."""
-
-
-class ChatGone(DeliveryError):
-    """The user blocked the bot or is no more, or the bot is not in the group any more."""
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a message goes: `thread_id` and `reply_to` are 0 when there is none, `business` is the business connection
-    in whose name it is sent, or ""."""
+class Account:
+    """The bot as getMe tells it: core.telegram.org/bots/api#user."""
 
-    chat_id: int
-    thread_id: int = 0
-    reply_to: int = 0
-    business: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A message of ours in a chat. In a migrated group the chat is not the one that was asked for."""
-
-    chat_id: int
-    message_id: int
+    id: int
+    username: str
+    joins_groups: bool
+    reads_groups: bool  # privacy mode is off, or the bot is an administrator
+    business: bool  # can be connected to business accounts
+    topics: bool  # private chats with it have topics
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """What Telegram has on record: core.telegram.org/bots/api#getwebhookinfo."""
+    """What Telegram has on record: core.telegram.org/bots/api#webhookinfo."""
 
     url: str
     pending: int
-    last_error: str
-
-
-def _delivery_error(error: TelegramError, reason: str, *, repeatable: bool) -> DeliveryError:
-    """`repeatable`: the call does the same when it is made twice. The order matters: BadRequest is a NetworkError."""
-    match error:
-        case Flooded():
-            return Refused(reason, retryable=True, retry_after=error.seconds)
-        case NotDone():
-            return DeliveryError(reason, retryable=True)
-        case InvalidToken():  # 401, and 404 for a malformed token
-            return DeliveryError(
-                f"{reason}: Telegram refuses the token; compare it with @BotFather's",
-                retryable=True,
-                retry_after=_TOKEN_PAUSE_SECONDS,
-            )
-        case BadRequest() if any(text in reason.lower() for text in _GONE):
-            return MessageGone(reason)
-        case Forbidden() if any(text in reason.lower() for text in _NOBODY):
-            return ChatGone(reason)
-        case BadRequest() | Forbidden() | ChatMigrated():
-            return DeliveryError(reason)
-    if isinstance(error, NetworkError) or type(error) is TelegramError:  # time-out, broken, 5xx, not JSON
-        return DeliveryError(reason, retryable=repeatable, unclear=not repeatable)
-    return DeliveryError(reason)
+    last_error: str = ""
+    last_error_at: float = 0.0
+    ip_address: str = ""
+    kinds: tuple[str, ...] = ()  # of updates; none: all but three
 
 
 class BotApi:
@@ -111,13 +69,18 @@ class BotApi:
         """Close the connections."""
         await self._request.shutdown()
 
+    @property
+    def date(self) -> str:
+        """The newest answer's Date header, "" before the first."""
+        return self._request.date
+
     @asynccontextmanager
     async def _errors_mapped(self, *, repeatable: bool) -> AsyncIterator[None]:
         try:
             yield
         except TelegramError as error:
             reason = error.message.replace(self._token, "<token>")[:_REASON_LIMIT]
-            raise _delivery_error(error, reason, repeatable=repeatable) from None
+            raise delivery_error(error, reason, repeatable=repeatable) from None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             # PTB reads the answer without checking it.
             reason = f"the Bot API's answer is not understood ({type(error).__name__})"
@@ -127,24 +90,15 @@ class BotApi:
         """core.telegram.org/bots/api#sendmessage; without the entities if they are refused. Raises DeliveryError,
         `unclear` when it may be there; `patience`: how many times as long as another call it may take."""
         async with self._errors_mapped(repeatable=False):
-            try:
-                return await self._send(place.chat_id, place, text, entities, patience)
-            except ChatMigrated as moved:
-                return await self._send(moved.new_chat_id, place, text, entities, patience)
-            except BadRequest as error:
-                if not _refuses_entities(error, entities):
-                    raise
-                return await self._send(place.chat_id, place, text, (), patience)
+            marked = partial(self._send, place, text, patience)
+            return await _where_it_is(place.chat_id, lambda chat_id: _marked(partial(marked, chat_id), entities))
 
-    async def _send(self, chat_id: int, place: Place, text: str, entities: Sequence[Entity], patience: float) -> Shown:
-        reply = None
-        if place.reply_to:
-            reply = telegram.ReplyParameters(place.reply_to, allow_sending_without_reply=True)
+    async def _send(self, place: Place, text: str, patience: float, chat_id: int, entities: Sequence[Entity]) -> Shown:
         message = await self._bot.send_message(
             chat_id,
             _encodable(text),
             message_thread_id=place.thread_id or None,
-            reply_parameters=reply,
+            reply_parameters=_quoting(place),
             entities=_entities(entities),
             link_preview_options=telegram.LinkPreviewOptions(is_disabled=True),
             business_connection_id=place.business or None,
@@ -152,33 +106,81 @@ class BotApi:
         )
         return Shown(chat_id, message.message_id)
 
+    async def send_rich(self, place: Place, html: str) -> Shown:
+        """core.telegram.org/bots/api#sendrichmessage (10.1). Raises DeliveryError, `unclear` when it may be there."""
+
+        async def send(chat_id: int) -> Shown:
+            asked = {
+                "chat_id": chat_id,
+                "rich_message": {"html": _encodable(html)},
+                "message_thread_id": place.thread_id or None,
+                "reply_parameters": _quoting(place),
+            }
+            given = {name: value for name, value in asked.items() if value is not None}
+            message = await self._bot.do_api_request("sendRichMessage", api_kwargs=given)
+            return Shown(chat_id, int(message["message_id"]))
+
+        async with self._errors_mapped(repeatable=False):
+            return await _where_it_is(place.chat_id, send)
+
     async def edit(self, shown: Shown, text: str, entities: Sequence[Entity] = (), *, business: str = "") -> Shown:
         """core.telegram.org/bots/api#editmessagetext; without the entities if they are refused. Raises MessageGone,
         DeliveryError; may always be repeated."""
-        async with self._errors_mapped(repeatable=True):
-            try:
-                return await self._edit(shown, text, entities, business)
-            except ChatMigrated as moved:
-                return await self._edit(Shown(moved.new_chat_id, shown.message_id), text, entities, business)
-            except BadRequest as error:
-                if not _refuses_entities(error, entities):
-                    raise
-                return await self._edit(shown, text, (), business)
 
-    async def _edit(self, shown: Shown, text: str, entities: Sequence[Entity], business: str) -> Shown:
+        async def edit(chat_id: int, entities: Sequence[Entity]) -> Shown:
+            return await self._edit(Shown(chat_id, shown.message_id), text, entities=entities, business=business)
+
+        async with self._errors_mapped(repeatable=True):
+            return await _where_it_is(shown.chat_id, lambda chat_id: _marked(partial(edit, chat_id), entities))
+
+    async def edit_rich(self, shown: Shown, html: str) -> Shown:
+        """The same with a rich message instead of a text (10.1)."""
+        rich: dict[str, object] = {"rich_message": {"html": _encodable(html)}}
+        async with self._errors_mapped(repeatable=True):
+            return await _where_it_is(
+                shown.chat_id, lambda chat_id: self._edit(Shown(chat_id, shown.message_id), None, more=rich)
+            )
+
+    async def _edit(
+        self,
+        shown: Shown,
+        text: str | None,
+        *,
+        entities: Sequence[Entity] = (),
+        business: str = "",
+        more: dict[str, object] | None = None,
+    ) -> Shown:
         try:
             await self._bot.edit_message_text(
-                _encodable(text),
+                cast("str", None if text is None else _encodable(text)),  # None is left out
                 shown.chat_id,
                 shown.message_id,
                 entities=_entities(entities),
-                link_preview_options=telegram.LinkPreviewOptions(is_disabled=True),
+                link_preview_options=None if more else telegram.LinkPreviewOptions(is_disabled=True),
                 business_connection_id=business or None,
+                api_kwargs=more,
             )
         except BadRequest as error:
             if "message is not modified" not in error.message.lower():
                 raise
         return shown
+
+    async def draft(self, place: Place, draft_id: int, text: str, entities: Sequence[Entity] = ()) -> None:
+        """core.telegram.org/bots/api#sendmessagedraft, with the stop button of 10.3; without the entities if they are
+        refused. Raises DeliveryError."""
+
+        async def show(entities: Sequence[Entity]) -> bool:
+            return await self._bot.send_message_draft(
+                place.chat_id,
+                draft_id,
+                _encodable(text),
+                message_thread_id=place.thread_id or None,
+                entities=_entities(entities),
+                api_kwargs={"can_stop": True, "keep_on_stop": True},
+            )
+
+        async with self._errors_mapped(repeatable=True):
+            await _marked(show, entities)
 
     async def delete(self, shown: Shown) -> None:
         """core.telegram.org/bots/api#deletemessage. Raises DeliveryError."""
@@ -195,11 +197,13 @@ class BotApi:
                 business_connection_id=place.business or None,
             )
 
-    async def me(self) -> Identity:
+    async def me(self) -> Account:
         """core.telegram.org/bots/api#getme. Raises DeliveryError."""
         async with self._errors_mapped(repeatable=True):
             user = await self._bot.get_me()
-            return Identity(user.id, user.username or "")
+            joins, reads = bool(user.can_join_groups), bool(user.can_read_all_group_messages)
+            business, topics = bool(user.can_connect_to_business), bool(user.has_topics_enabled)
+            return Account(user.id, user.username or "", joins, reads, business, topics)
 
     async def set_webhook(self, url: str, secret: str, *, connections: int) -> None:
         """core.telegram.org/bots/api#setwebhook. Raises DeliveryError."""
@@ -212,15 +216,37 @@ class BotApi:
         """core.telegram.org/bots/api#getwebhookinfo. Raises DeliveryError."""
         async with self._errors_mapped(repeatable=True):
             info = await self._bot.get_webhook_info()
-            return Webhook(info.url, info.pending_update_count, info.last_error_message or "")
+            at = info.last_error_date.timestamp() if info.last_error_date else 0.0
+            kinds = tuple(str(kind) for kind in info.allowed_updates or ())
+            return Webhook(
+                info.url, info.pending_update_count, info.last_error_message or "", at, info.ip_address or "", kinds
+            )
+
+
+async def _where_it_is(chat_id: int, call: Callable[[int], Awaitable[Result]]) -> Result:
+    """The call in that chat, or in the one that it has become."""
+    try:
+        return await call(chat_id)
+    except ChatMigrated as moved:
+        return await call(moved.new_chat_id)
+
+
+async def _marked(call: Callable[[Sequence[Entity]], Awaitable[Result]], entities: Sequence[Entity]) -> Result:
+    """The call with the entities, or without if they are refused."""
+    try:
+        return await call(entities)
+    except BadRequest as error:
+        if not entities or "entit" not in error.message.lower():
+            raise
+        return await call(())
+
+
+def _quoting(place: Place) -> telegram.ReplyParameters | None:
+    return telegram.ReplyParameters(place.reply_to, allow_sending_without_reply=True) if place.reply_to else None
 
 
 def _entities(entities: Sequence[Entity]) -> list[telegram.MessageEntity] | None:
     return [telegram.MessageEntity.de_json(dict(entity), None) for entity in entities] or None
-
-
-def _refuses_entities(error: BadRequest, entities: Sequence[Entity]) -> bool:
-    return bool(entities) and "entit" in error.message.lower()
 
 
 def _encodable(text: str) -> str:

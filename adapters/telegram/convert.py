@@ -20,7 +20,7 @@ GROUPS = frozenset({"group", "supergroup"})
 WORDLESS = frozenset(
     (
         *("photo", "voice", "video", "video_note", "audio", "document", "sticker", "animation", "location", "contact"),
-        *("venue", "dice", "poll", "story", "game", "paid_media", "checklist", "live_photo"),
+        *("venue", "dice", "poll", "story", "game", "paid_media", "checklist", "live_photo", "rich_message"),
     )
 )
 # The kind of update, and whether it is an edit. A business message is a customer's to the bot's owner.
@@ -48,9 +48,28 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The user pressed the stop button of a reply."""
+    """The user pressed the stop button of a draft."""
 
     conversation: ConversationKey
+    draft_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A group became a supergroup, which has another id."""
+
+    conversation: ConversationKey  # as it was
+    chat_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pressed:
+    """A button under a message, of which we send none; its wheel turns until the query is answered."""
+
+    query_id: str
+
+
+Told = InboundMessage | Left | Stopped | Moved | Pressed | Skipped
 
 
 def no_command(_: str) -> str:
@@ -71,7 +90,7 @@ def convert(
     me: Identity,
     command: Callable[[str], str] = no_command,
     newest: Callable[[ConversationKey, str], int] = unknown_newest,
-) -> InboundMessage | Left | Stopped | Skipped:
+) -> Told:
     """One update as Telegram posts it, parsed from JSON. Private chats are for us, groups when we are addressed.
 
     `command` tells which command of the bot a text is, "" for none; `newest` which message of ours was the newest in a
@@ -83,9 +102,10 @@ def convert(
         return Skipped("not_an_update")
     kind = next((kind for kind in _MESSAGES if isinstance(payload.get(kind), dict)), "")
     if not kind:
-        key = _chat_key(payload, channel, bot)
-        return _ending(payload, key) if key else Skipped(_kind(payload))
+        return _event(payload, ConversationKey(channel, bot, ""))
     message = object_of(payload[kind])
+    if moved := _moved(message, ConversationKey(channel, bot, "")):
+        return moved
     found = _message(message, ConversationKey(channel, bot, ""), me, edited=_MESSAGES[kind])
     if isinstance(found, Skipped):
         return found
@@ -114,12 +134,12 @@ def utf16_length(text: str) -> int:
 
 def _message(message: Json, key: ConversationKey, me: Identity, *, edited: bool) -> InboundMessage | Skipped:
     """All of the message that does not depend on other messages."""
-    chat, sender = object_of(message.get("chat")), object_of(message.get("from"))
-    ids = number_of(chat.get("id")), number_of(sender.get("id")), number_of(message.get("message_id"))
+    where, sender = object_of(message.get("chat")), object_of(message.get("from"))
+    ids = number_of(where.get("id")), number_of(sender.get("id")), number_of(message.get("message_id"))
     chat_id, user_id, message_id = ids
     if chat_id is None or user_id is None or message_id is None:
         return Skipped("incomplete_message")
-    chat_type = _chat_type(chat.get("type"), chat_id)
+    chat_type = _chat_type(where.get("type"), chat_id)
     if reason := _unwanted(message, sender, chat_type, chat_id == user_id):
         return Skipped(reason)
     text = text_of(message)
@@ -129,10 +149,10 @@ def _message(message: Json, key: ConversationKey, me: Identity, *, edited: bool)
     grouped = chat_type in GROUPS
     if grouped and not addressed(message, text, me):
         return Skipped("not_addressed")
-    place, thread_id = _place(message, chat_id, chat_type, message_id)
+    place, chat, thread_id = _place(message, chat_id, chat_type, message_id)
     return InboundMessage(
         event_id="",
-        conversation=replace(key, chat_id=str(chat_id), thread_id=thread_id),
+        conversation=replace(key, chat_id=chat, thread_id=thread_id),
         user_id=str(user_id),
         text=without_address(message, text, me) if grouped or text.startswith("/") else text,
         address=place,
@@ -157,33 +177,47 @@ def _unwanted(message: Json, sender: Json, chat_type: str, alone: bool) -> str:
     return "from_the_owner" if "business_connection_id" in message and not alone else ""
 
 
-def _place(message: Json, chat_id: int, chat_type: str, message_id: int) -> tuple[dict[str, object], str]:
-    """The address of an answer, and the conversation's thread."""
+def _place(message: Json, chat_id: int, chat_type: str, message_id: int) -> tuple[dict[str, object], str, str]:
+    """The address of an answer, and the conversation's chat and thread."""
     place: dict[str, object] = {"chat_id": chat_id, "chat_type": chat_type, "message_id": message_id}
     connection = message.get("business_connection_id")
     if isinstance(connection, str):
-        # The same customer may write to the bot itself, too.
-        return place | {"business_connection_id": connection}, f"business:{connection}"
+        # The same customer may write to the bot itself, too, and blocking that is not leaving this.
+        return place | {"business_connection_id": connection}, f"business:{connection}:{chat_id}", ""
     thread_id = number_of(message.get("message_thread_id")) if message.get("is_topic_message") is True else None
-    return (place, "") if thread_id is None else (place | {"thread_id": thread_id}, str(thread_id))
+    if thread_id is None:
+        return place, str(chat_id), ""
+    return place | {"thread_id": thread_id}, str(chat_id), str(thread_id)
 
 
-def _chat_key(payload: Json, channel: str, bot: str) -> ConversationKey | None:
+def _moved(message: Json, key: ConversationKey) -> Moved | None:
+    """Both chats tell it, the old one and the new: core.telegram.org/bots/api#message, migrate_to_chat_id."""
+    here = number_of(object_of(message.get("chat")).get("id"))
+    new, old = number_of(message.get("migrate_to_chat_id")), number_of(message.get("migrate_from_chat_id"))
+    if here is None or (new or old) is None:
+        return None
+    before, after = (here, new) if new is not None else (old, here)
+    return Moved(replace(key, chat_id=str(before)), str(after))
+
+
+def _event(payload: Json, key: ConversationKey) -> Told:
+    """An update that is no message."""
+    query_id = object_of(payload.get("callback_query")).get("id")
+    if isinstance(query_id, str) and query_id:
+        return Pressed(query_id)
     told = object_of(payload.get("my_chat_member") or payload.get("stopped_message_generation"))
     chat_id = number_of(object_of(told.get("chat")).get("id"))
     if chat_id is None:
-        return None
-    thread_id = number_of(told.get("message_thread_id"))
-    return ConversationKey(channel, bot, str(chat_id), "" if thread_id is None else str(thread_id))
-
-
-def _ending(payload: Json, key: ConversationKey) -> Left | Stopped | Skipped:
-    # core.telegram.org/bots/api#chatmemberupdated: in private chats it comes only when the bot is blocked or unblocked.
+        return Skipped(_kind(payload))
+    chat = replace(key, chat_id=str(chat_id))
     if not isinstance(payload.get("my_chat_member"), dict):
-        return Stopped(key)
-    now = object_of(object_of(payload["my_chat_member"]).get("new_chat_member"))
+        thread_id = number_of(told.get("message_thread_id"))
+        thread = "" if thread_id is None else str(thread_id)
+        return Stopped(replace(chat, thread_id=thread), number_of(told.get("draft_id")) or 0)
+    # core.telegram.org/bots/api#chatmemberupdated: in private chats it comes only when the bot is blocked or unblocked.
+    now = object_of(told.get("new_chat_member"))
     gone = now.get("status") in ("left", "kicked") or (now.get("status") == "restricted" and not now.get("is_member"))
-    return Left(key) if gone else Skipped("my_chat_member")
+    return Left(chat) if gone else Skipped("my_chat_member")
 
 
 def _kind(payload: Json) -> str:

@@ -2,10 +2,11 @@
 
 The limits are not published as numbers to count on; these are the customary ones: one message a second in one chat,
 with bursts tolerated, 30 a second over all chats (core.telegram.org/bots/faq#my-bot-is-hitting-limits), 20 a minute in
-one group. Edits count as messages. What counts in the end is a 429: nothing goes to that chat before its `retry_after`
-is over, and when two chats are refused at the same time, nothing goes to any. Outside of groups, first and final texts
-are held to the rates only for a minute after a refusal: a person who asks twice in a row shall not wait for a number,
-and accounts that pay, and servers of one's own, allow more.
+one group. Edits count as messages. Drafts are none in their chat, where four a second are customary, but over all chats
+they count. What counts in the end is a 429: nothing goes to that chat before its `retry_after` is over, and when two
+chats are refused at the same time, nothing goes to any. Outside of groups, first and final texts are held to the rates
+only for a minute after a refusal: a person who asks twice in a row shall not wait for a number, and accounts that pay,
+and servers of one's own, allow more.
 Bounded: the chats that were quiet longest are forgotten first, which at worst costs a refusal.
 """
 
@@ -20,6 +21,9 @@ from adapters.telegram.recent import Bounded
 _GROUP_CALLS = 20
 _GROUP_SECONDS = 60.0
 _GROUP_PAUSE_SECONDS = 3.1  # between a growing text's versions in a group
+EDIT_PAUSE_SECONDS = 1.1  # and elsewhere, where a chat takes one message a second
+DRAFT_PAUSE_SECONDS = 0.25  # between two drafts in a chat
+_DRAFT_EARLY_SECONDS = 0.05  # what their pauses, measured elsewhere, may be shorter now and then
 _STRICT_SECONDS = 60.0
 _MOMENT = 1e-6  # what rounding leaves of a wait that is over
 
@@ -48,6 +52,7 @@ class Pace:
         self._paid_until: Bounded[int, float] = Bounded(chats)  # each call in a chat takes up one second
         self._all_paid_until = 0.0
         self._groups: Bounded[int, deque[float]] = Bounded(chats)  # when its newest calls were made
+        self._drafted_until: Bounded[int, float] = Bounded(chats)
         self._refused_until: Bounded[int, float] = Bounded(chats)
         self._last_refused: tuple[int, float] = (0, 0.0)  # the chat, and until when
         self._all_refused_until = 0.0
@@ -86,6 +91,18 @@ class Pace:
         self._count(chat_id, grouped, now)
         return True
 
+    def draft(self, chat_id: int, *, first: bool) -> bool:
+        """Whether a draft may be shown now; if so, it is counted."""
+        now, urgency = self._clock(), FIRST if first else VERSION
+        if now < self._strict_until:
+            return self.growing(chat_id, grouped=False, first=first)
+        drafted_until = self._drafted_until.get(chat_id) or 0.0
+        if self._all_paid_until - now > urgency.everywhere or drafted_until - now > _DRAFT_EARLY_SECONDS:
+            return False
+        self._drafted_until.put(chat_id, max(drafted_until, now) + DRAFT_PAUSE_SECONDS)
+        self._count_everywhere(now)
+        return True
+
     def spare(self, chat_id: int) -> bool:
         """Whether a sign that nobody would miss may be sent; it is not counted."""
         now = self._clock()
@@ -116,8 +133,11 @@ class Pace:
             return 0.0
         return calls[len(calls) - urgency.group] + _GROUP_SECONDS - now
 
-    def _count(self, chat_id: int, grouped: bool, now: float) -> None:
+    def _count_everywhere(self, now: float) -> None:
         self._all_paid_until = max(self._all_paid_until, now) + 1.0 / self._per_second
+
+    def _count(self, chat_id: int, grouped: bool, now: float) -> None:
+        self._count_everywhere(now)
         if grouped:
             calls = self._groups.get(chat_id) or deque(maxlen=_GROUP_CALLS)
             calls.append(now)

@@ -1,19 +1,17 @@
 """What is remembered of chats for a while, in bounded memory; after a restart it is empty, which costs no message.
 
-Without it: an album's pictures without words are answered apart from its caption, a reply to our newest message is
-quoted to the model although it knows it, and only the topics that are named are left.
+Without it: an album's pictures without words are answered apart from its caption, and a reply to our newest message is
+quoted to the model although it knows it.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
 from typing import Generic, TypeVar
 
 from core.types import ConversationKey, InboundMessage
 
 _MOST = 5_000
-_TOPICS = 50  # of one chat
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -38,12 +36,8 @@ class Bounded(Generic[Key, Value]):
     def pop(self, key: Key) -> Value | None:
         return self._values.pop(key, None)
 
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def keys(self) -> list[Key]:
-        """Oldest first."""
-        return list(self._values)
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
 
 
 class Recent:
@@ -53,7 +47,6 @@ class Recent:
         self._newest: Bounded[ConversationKey, int] = Bounded()  # our newest message
         self._replied: Bounded[tuple[ConversationKey, str], int] = Bounded()  # and the one when a person's was written
         self._albums: Bounded[str, str] = Bounded()  # album -> its message with words
-        self._topics: Bounded[str, Bounded[ConversationKey, None]] = Bounded()
 
     def said(self, conversation: ConversationKey, message_id: int) -> None:
         """We said something new."""
@@ -72,18 +65,3 @@ class Recent:
         if album and message.text:
             self._albums.put(album, message.source_id)
         return message.unreadable and self._albums.get(album) is not None
-
-    def seen(self, conversation: ConversationKey) -> None:
-        """A message came in it."""
-        if not conversation.thread_id:
-            return
-        chat = str(replace(conversation, thread_id=""))
-        topics = self._topics.get(chat) or Bounded[ConversationKey, None](_TOPICS)
-        topics.put(conversation, None)
-        self._topics.put(chat, topics)
-
-    def leave(self, conversation: ConversationKey) -> list[ConversationKey]:
-        """The chat's conversations: that one and all its topics that are known; they are forgotten."""
-        whole = replace(conversation, thread_id="")
-        topics = self._topics.pop(str(whole))
-        return list(dict.fromkeys((conversation, whole, *(topics.keys() if topics else ()))))

@@ -1,6 +1,6 @@
-"""Registers the webhook until it works, and tells for `main.py check` what Telegram has on record.
+"""Registers the webhook until it works.
 
-No log line or finding holds the token, which is part of every address of the Bot API.
+No log line holds the token, which is part of every address of the Bot API.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import structlog
 
 from adapters.telegram.addressed import Identity
 from adapters.telegram.bot_api import BotApi
-from core.channel import Finding
 from core.errors import DeliveryError
 
 _LONGEST_PAUSE_SECONDS = 60.0
@@ -46,7 +45,7 @@ async def register(
     while True:
         try:
             me = await api.me()
-            learn(me)
+            learn(Identity(me.id, me.username))
             if hook.url:
                 await api.set_webhook(hook.url, hook.secret, connections=hook.connections)
         except DeliveryError as error:
@@ -60,31 +59,3 @@ async def register(
         else:
             log.info("telegram_registered", username=me.username, webhook=hook.url)
             return
-
-
-async def findings(name: str, api: BotApi, url: str) -> list[Finding]:
-    """The lines of `main.py check`."""
-    subject = f"{name}: token"
-    try:
-        me = await api.me()
-    except DeliveryError as error:
-        remedy = "check the token, api_base_url, and that this machine reaches it"
-        return [Finding(subject, False, error.reason, remedy)]
-    found = [Finding(subject, True, f"@{me.username}, id {me.id}")]
-    subject = f"{name}: webhook"
-    try:
-        webhook = await api.webhook()
-    except DeliveryError as error:
-        return [*found, Finding(subject, False, error.reason, "try again")]
-    if not url:
-        remedy = "set server.public_url to the https address under which Telegram reaches this server"
-        # Not wrong: the webhook may be registered by hand, or the rest be tried first.
-        return [*found, Finding(subject, True, "not registered by us: server.public_url is empty", remedy)]
-    if webhook.url != url:
-        detail = "registered elsewhere" if webhook.url else "not registered"
-        return [*found, Finding(subject, False, detail, f"start Frontdesk: it registers {url}")]
-    if webhook.pending and webhook.last_error:
-        detail = f"{webhook.pending} updates wait; Telegram says: {webhook.last_error}"
-        remedy = f"make {url} reachable from the internet (ports 443, 80, 88, 8443)"
-        return [*found, Finding(subject, False, detail, remedy)]
-    return [*found, Finding(subject, True, f"{webhook.url}, {webhook.pending} updates wait")]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 
 from core.config import ChannelSettings, HttpUrl, Positive
+
+Streaming = Literal["edit", "draft"]
+Rich = Literal["auto", "off"]
 
 
 class Settings(ChannelSettings):
@@ -19,6 +22,10 @@ class Settings(ChannelSettings):
     api_base_url: HttpUrl = "https://api.telegram.org"
     timeout_seconds: Positive = 10.0
     messages_per_second: Positive = 30.0  # over all chats; growing texts keep below it
+    # "edit": every client shows it, and the message is there after a crash, for the final text to land in. A draft is a
+    # preview of 30 s that clients show, and remove, each in its own way; it is smoother, and has a stop button.
+    streaming: Streaming = "edit"
+    rich: Rich = "auto"  # tables as rich messages, where the server knows them
     max_connections: Annotated[int, Field(ge=1, le=100)] = 40  # of Telegram to us
 
     @field_validator("token")

@@ -25,6 +25,7 @@ class ChatMessage:
     reply_to: int = 0
     thread_id: int = 0
     asked: dict[str, object] = field(default_factory=dict)  # the call's parameters
+    rich: str = ""  # the HTML of a rich message
 
     @property
     def text(self) -> str:
@@ -80,7 +81,9 @@ class SimulatedChats:
             self._chats.popitem(last=False)
         return message
 
-    def edit(self, message: ChatMessage, text: str) -> None:
+    def edit(self, message: ChatMessage, text: str, *, rich: str = "") -> None:
+        """A plain text over a rich message takes its looks away."""
+        message.rich = rich
         if len(message.versions) >= self._limits[2]:
             del message.versions[1]
         message.versions.append(Version(text, self._clock()))

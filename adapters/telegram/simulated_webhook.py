@@ -16,7 +16,8 @@ import orjson
 
 Update = Mapping[str, object]
 
-LIFETIME_SECONDS = 86_400.0  # after the message's date; a callback query lives 150 s
+LIFETIME_SECONDS = 86_400.0  # after the message's date
+_CALLBACK_LIFETIME_SECONDS = 150.0
 _FIRST_PAUSE_SECONDS = 2.0
 _LONGEST_PAUSE_SECONDS = 60.0  # the real one draws between 60 and 120
 _LONGEST_RETRY_AFTER_SECONDS = 3600.0
@@ -36,10 +37,18 @@ class Attempt:
 
 
 class SimulatedWebhook:
-    """`changed` is called after every attempt."""
+    """`changed` is called after every attempt, `answered` with method and parameters of the call that stands in an
+    answer; `now` in seconds since the epoch."""
 
     def __init__(
-        self, changed: Callable[[], None], *, pace: float, lifetime: float = LIFETIME_SECONDS, waiting: int = 200_000
+        self,
+        changed: Callable[[], None],
+        answered: Callable[[str, dict[str, object]], None],
+        *,
+        pace: float,
+        now: Callable[[], float],
+        lifetime: float = LIFETIME_SECONDS,
+        waiting: int = 200_000,
     ) -> None:
         self.url = ""
         self.secret = ""
@@ -50,7 +59,11 @@ class SimulatedWebhook:
         self.dropped = 0
         self.pending = 0
         self.last_error = ""
+        self.last_error_at = 0.0  # seconds since the epoch
+        self.pauses: deque[float] = deque(maxlen=_REMEMBERED)  # between tries, before `pace`
         self._changed = changed
+        self._answered = answered
+        self._now = now
         self._pace = pace
         self._lifetime = lifetime
         self._waiting = waiting
@@ -62,6 +75,8 @@ class SimulatedWebhook:
 
     def set(self, url: str, secret: str, allowed: frozenset[str], connections: int) -> None:
         """What setWebhook does; an empty url takes the webhook away. Waiting updates then go out."""
+        if (url, secret) != (self.url, self.secret):
+            self.last_error = ""
         self.url, self.secret, self.allowed = url, secret, allowed
         if connections != self.connections:
             self.connections, self._places = connections, asyncio.Semaphore(connections)
@@ -117,7 +132,7 @@ class SimulatedWebhook:
     async def _send(self, update: Update) -> None:
         body = orjson.dumps(update)
         update_id = update.get("update_id")
-        lifetime = 150.0 if "callback_query" in update else self._lifetime
+        lifetime = _CALLBACK_LIFETIME_SECONDS if "callback_query" in update else self._lifetime
         age, pause = 0.0, 0.0
         while True:
             status, asked = await self._post(body)
@@ -126,8 +141,10 @@ class SimulatedWebhook:
                 self.accepted += 1
                 return
             self.last_error = f"Wrong response from the webhook: {status}" if status else "Connection refused"
+            self.last_error_at = self._now()
             self._changed()
             wait = pause if asked is None else asked
+            self.pauses.append(wait)
             pause = min(max(2 * pause, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
             age += wait
             if age > lifetime:
@@ -146,9 +163,20 @@ class SimulatedWebhook:
         async with self._places:
             try:
                 async with self._http.post(self.url, data=body, headers=headers) as response:
-                    await response.read()
+                    self._called(await response.read(), response.status)
                     after = response.headers.get("Retry-After", "")
                     asked = min(float(after), _LONGEST_RETRY_AFTER_SECONDS) if after.isdecimal() else None
                     return response.status, asked
             except (aiohttp.ClientError, TimeoutError):
                 return 0, None
+
+    def _called(self, body: bytes, status: int) -> None:
+        """core.telegram.org/bots/api#making-requests-when-getting-updates: one call may stand in the answer."""
+        if not body or not 200 <= status < 300:
+            return
+        try:
+            asked = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return
+        if isinstance(asked, dict) and isinstance(asked.get("method"), str):
+            self._answered(asked.pop("method"), asked)

@@ -4,29 +4,30 @@
         telegram.user_says(7000001, "Hello")                  # goes out once the bot has called setWebhook
         await telegram.until(lambda: telegram.bot_texts(7000001))
 
-Methods: simulated_api.py; order and redelivery of updates: simulated_webhook.py; what people see: simulated_chats.py.
+Methods: simulated_api.py (`telegram.api.old = True`: a server without drafts and rich messages); order and redelivery
+of updates: simulated_webhook.py; what people see: simulated_chats.py and simulated_drafts.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-import re
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Self
 
 import orjson
 from aiohttp import web
 
-from adapters.telegram.convert import utf16_length
+from adapters.telegram import simulated_updates
 from adapters.telegram.simulated_api import Parameters, Refused, SimulatedApi, parameters_of
 from adapters.telegram.simulated_chats import SimulatedChats
+from adapters.telegram.simulated_drafts import SimulatedDrafts
 from adapters.telegram.simulated_webhook import LIFETIME_SECONDS, SimulatedWebhook, Update
-
-_ENTITY = re.compile(r"(?<!\S)(?:/\w+(?:@\w+)?|@\w+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +72,18 @@ class TelegramSimulator:
         pace: float = 0.0,
         lifetime: float = LIFETIME_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.token, self.username = token, username
         self.base_url = ""
         self.counts: Counter[str] = Counter()
         self.calls: deque[Call] = deque(maxlen=10_000)
         self.chats = SimulatedChats(clock)
-        self.webhook = SimulatedWebhook(self._notify, pace=pace, lifetime=lifetime)
+        self.drafts = SimulatedDrafts(clock)
+        self.webhook = SimulatedWebhook(self._notify, self._called, pace=pace, now=now, lifetime=lifetime)
         self.early = 0  # calls to a chat before the retry_after of its last 429 was over
+        self.skew = 0.0  # how far Telegram's clock is ahead, in seconds
+        self._now = now
         self._clock = clock
         self._closed_until: OrderedDict[int, float] = OrderedDict()
         self._faults: dict[str, deque[Fault]] = {}
@@ -86,8 +91,8 @@ class TelegramSimulator:
         self._changed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._runner: web.AppRunner | None = None
-        self._api = SimulatedApi(token, username, self.chats, self.webhook)
-        self.bot_id = self._api.bot_id
+        self.api = SimulatedApi(token, username, self.chats, self.drafts, self.webhook)
+        self.bot_id = self.api.bot_id
 
     async def start(self) -> Self:
         """Listen on a free port of the loopback address."""
@@ -127,44 +132,37 @@ class TelegramSimulator:
     ) -> int:
         """A person writes; returns the update_id. In a private chat the person's id is the chat's."""
         kind = chat_type or self.chats.type_of(chat_id)
-        self._api.unblock(chat_id)
+        self.api.unblock(chat_id)
         self.chats.name_type(chat_id, kind)
-        sender = {"id": chat_id if kind == "private" else user_id, "is_bot": False, "first_name": "Customer"}
-        message: dict[str, object] = {
-            "message_id": self.chats.new_id(),
-            "from": sender | {"language_code": language},
-            "chat": {"id": chat_id, "type": kind},
-            "date": int(time.time()),
-            "text": text,
-        }
-        if entities := _entities(text):
-            message["entities"] = entities
-        if thread_id:
-            message |= {"message_thread_id": thread_id, "is_topic_message": True}
+        sender = chat_id if kind == "private" else user_id
+        chat: dict[str, object] = {"id": chat_id, "type": kind}
+        said = simulated_updates.message(
+            self.chats.new_id(), sender, chat, text, language=language, thread_id=thread_id
+        )
         replied = self.chats.find(chat_id, reply_to)
         if replied is not None:
-            message["reply_to_message"] = self._api.shown(chat_id, replied)
-        return self.push({"message": message})
+            said["message"]["reply_to_message"] = self.api.shown(chat_id, replied)
+        return self.push(said)
 
     def user_leaves(self, chat_id: int) -> int:
         """A person blocks the bot, or a group throws it out; calls to that chat are refused from now on."""
-        kind = self.chats.type_of(chat_id)
-        self._api.block(chat_id)
-        bot = {"id": self.bot_id, "is_bot": True, "first_name": "Helper", "username": self.username}
-        change = {"chat": {"id": chat_id, "type": kind}, "from": {"id": abs(chat_id), "is_bot": False}}
-        statuses = ("member", "kicked" if kind == "private" else "left")
-        members = [{"user": bot, "status": status} for status in statuses]
-        change |= {"date": int(time.time()), "old_chat_member": members[0], "new_chat_member": members[1]}
-        return self.push({"my_chat_member": change})
+        self.api.block(chat_id)
+        return self.push(simulated_updates.left(self._chat(chat_id), self.api.bot))
+
+    def user_stops(self, chat_id: int, *, thread_id: int = 0) -> int:
+        """A person presses the stop button of the draft that is shown there; 0 when there is none."""
+        draft_id = self.drafts.stop(chat_id, thread_id)
+        return self.push(simulated_updates.stopped(self._chat(chat_id), draft_id, thread_id)) if draft_id else 0
+
+    def user_presses(self, user_id: int, query_id: str, *, data: str = "") -> int:
+        """A person presses a button under a message."""
+        return self.push(simulated_updates.pressed(query_id, user_id, data))
 
     def push(self, update: Update) -> int:
         """Send any update; it gets the next update_id. Kinds that setWebhook did not ask for are not sent."""
         self._next_update += 1
         numbered = {"update_id": self._next_update} | dict(update)
-        message = numbered.get("message")
-        content = next((value for key, value in numbered.items() if key != "update_id"), None)
-        chat = content.get("chat") if isinstance(content, dict) else None
-        chat_id = int(chat["id"]) if isinstance(chat, dict) else 0
+        message, chat_id = numbered.get("message"), simulated_updates.chat_of(update)
         if isinstance(message, dict) and chat_id:
             text = str(message.get("text", ""))
             self.chats.add(chat_id, text, by_bot=False, message_id=int(message["message_id"]))
@@ -191,11 +189,26 @@ class TelegramSimulator:
         """The next `times` calls of a method go wrong like that."""
         self._faults.setdefault(method.lower(), deque(maxlen=10_000)).extend([fault] * times)
 
-    def migrate(self, chat_id: int, new_chat_id: int) -> None:
-        """A group becomes a supergroup: calls with the old id are refused, with the new id in the error."""
-        self._api.migrate(chat_id, new_chat_id)
+    def migrate(self, chat_id: int, new_chat_id: int, *, told: bool = False) -> None:
+        """A group becomes a supergroup: calls with the old id are refused, with the new id in the error; `told`: both
+        say so."""
+        self.api.migrate(chat_id, new_chat_id)
+        if told:
+            for update in simulated_updates.moved((self.chats.new_id(), 1), chat_id, new_chat_id):
+                self.push(update)
 
     # The Bot API
+
+    def _chat(self, chat_id: int) -> dict[str, object]:
+        return {"id": chat_id, "type": self.chats.type_of(chat_id)}
+
+    def _called(self, method: str, parameters: Parameters) -> None:
+        """By an answer of the webhook; whoever called hears nothing of it."""
+        self.counts[method] += 1
+        self.calls.append(Call(method, parameters))
+        with suppress(Refused):
+            self.api.call(self.token, method, parameters)
+        self._notify()
 
     def _let_in(self, parameters: Parameters, fault: Fault) -> None:
         """After a 429 the chat is closed for as long as it said. Raises Refused."""
@@ -216,6 +229,11 @@ class TelegramSimulator:
         self._changed.set()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
+        answer = await self._done(request)
+        answer.headers["Date"] = formatdate(self._now() + self.skew, usegmt=True)
+        return answer
+
+    async def _done(self, request: web.Request) -> web.StreamResponse:
         method = request.match_info["method"]
         parameters = await parameters_of(request)
         self.counts[method] += 1
@@ -230,7 +248,7 @@ class TelegramSimulator:
             self._let_in(parameters, fault)
             if fault.status:
                 raise Refused(fault.status, fault.description, fault.parameters)
-            result = self._api.call(request.match_info["token"], method, parameters)
+            result = self.api.call(request.match_info["token"], method, parameters)
         except Refused as refused:
             return _refusal(refused)
         finally:
@@ -242,15 +260,6 @@ class TelegramSimulator:
         if fault.body:
             return web.Response(body=fault.body)
         return _json(200, {"ok": True, "result": result})
-
-
-def _entities(text: str) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = []
-    for match in _ENTITY.finditer(text):
-        kind = "bot_command" if match[0].startswith("/") else "mention"
-        offset = utf16_length(text[: match.start()])
-        found.append({"type": kind, "offset": offset, "length": utf16_length(match[0])})
-    return found
 
 
 def _json(status: int, body: object) -> web.Response:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from adapters.telegram.bot_api import Place
+from adapters.telegram.places import Place
 from core.errors import DeliveryError
 from core.types import ConversationKey
 
@@ -51,6 +51,12 @@ class TypingSign:
         # A call under way is let finish: cutting it off would cost its connection.
         if task is not None and task not in self._calling:
             task.cancel()
+
+    def leave(self, conversation: ConversationKey) -> None:
+        """The chat is gone, with all its topics."""
+        for key in [*self._tasks]:
+            if (key.channel, key.chat_id) == (conversation.channel, conversation.chat_id):
+                self.end(key)
 
     async def close(self) -> None:
         tasks = [*self._tasks.values(), *(task for task in self._calling if task)]

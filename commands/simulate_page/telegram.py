@@ -54,8 +54,13 @@ class TelegramSide:
         return
 
     def seen(self, user: int) -> list[Bubble]:
-        messages = self._simulator.chats.read(self._chats[user])[-SHOWN:]
-        return [Bubble("bot" if said.by_bot else "user", said.text, len(said.versions) - 1) for said in messages]
+        chat = self._chats[user]
+        bubbles = [
+            Bubble("bot" if said.by_bot else "user", said.text, len(said.versions) - 1)
+            for said in self._simulator.chats.read(chat)[-SHOWN:]
+        ]
+        draft = self._simulator.drafts.read(chat)
+        return [*bubbles, Bubble("bot", draft.text)][-SHOWN:] if draft is not None and draft.text else bubbles
 
     def typing(self, user: int) -> bool:
         calls = sum(self._simulator.counts.values())

@@ -86,8 +86,8 @@ class Ledger(Protocol):
 
     async def open(self, now: float, repeatable: frozenset[str]) -> None:
         """Open the store and take back what a dead process left: its turns go back to the inbox; its sends go back to
-        the outbox where a repeat is safe (not begun yet, a recorded preview, or a channel in `repeatable`) and are
-        `unclear` elsewhere. Raises ConfigError when the store cannot be used."""
+        the outbox where a repeat is safe (not begun, or a channel in `repeatable`) and are `unclear` elsewhere. Raises
+        ConfigError when the store cannot be used."""
 
     async def close(self) -> None:
         """Finish what was begun and refuse the rest."""

@@ -92,13 +92,13 @@ def fail(connection: Connection, delivery: int, reason: str, *, unclear: bool) -
 
 
 def recover(connection: Connection, repeatable: frozenset[str]) -> None:
-    """After a crash: sends that were under way go again where nothing was sent yet or a repeat cannot show twice, and
-    are `unclear` elsewhere."""
+    """After a crash: sends that were under way go again where nothing was sent yet or a repeat cannot show twice (an
+    edit of the preview never begins), and are `unclear` elsewhere."""
     rows = connection.execute(
-        f"SELECT id, channel, reference, begun FROM deliveries WHERE {OPEN} AND state = 'sending'"  # noqa: S608 - a constant
+        f"SELECT id, channel, begun FROM deliveries WHERE {OPEN} AND state = 'sending'"  # noqa: S608 - a constant
     ).fetchall()
-    for delivery, channel, reference, begun in rows:
-        if reference or channel in repeatable or not begun:
+    for delivery, channel, begun in rows:
+        if channel in repeatable or not begun:
             connection.execute("UPDATE deliveries SET state = 'pending' WHERE id = ?", (delivery,))
         else:
             fail(connection, delivery, "the gateway died while it was being sent", unclear=True)

@@ -138,7 +138,7 @@ ALTER TABLE turns ADD COLUMN feedback_at REAL;
 ALTER TABLE conversations ADD COLUMN fresh_at REAL;                  -- when it was last begun anew
 ALTER TABLE turns ADD COLUMN trouble TEXT NOT NULL DEFAULT '';       -- why its last failed attempt failed
 ALTER TABLE deliveries ADD COLUMN begun INTEGER NOT NULL DEFAULT 0;  -- sending: the platform may have it
-UPDATE deliveries SET begun = 1 WHERE state = 'sending';             -- an earlier version may have
+UPDATE deliveries SET begun = 1 WHERE state = 'sending' AND reference = '';  -- an earlier version may have
 CREATE INDEX messages_set_aside ON messages (id) WHERE state = 'set_aside';
 CREATE TABLE facts (                                                 -- what a channel remembers of its platform
     channel TEXT NOT NULL,

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import aiohttp
 from aiohttp import web
 from aiohttp.test_utils import TestServer, unused_port
 from aiohttp.typedefs import Handler
 
 from adapters.telegram.bot_api import Entity
-from adapters.telegram.channel import TelegramChannel, as_it_is
+from adapters.telegram.channel import SECRET_HEADER, TelegramChannel, as_it_is
 from adapters.telegram.settings import Settings
 from adapters.telegram.simulator import TelegramSimulator
 from core.channel import EngineStatus, Gateway
@@ -28,6 +30,7 @@ from core.types import (
     Draft,
     Entry,
     InboundMessage,
+    JsonObject,
     MessageState,
     Outcome,
     Receipt,
@@ -39,6 +42,10 @@ TOKEN = "6000001:AAsampleTOKENsample"
 SECRET = "sample-secret"
 CUSTOMER = 7_000_001
 GROUP = -1_001_234_567_890
+HELLO = {
+    "update_id": 1,
+    "message": {"message_id": 1, "from": {"id": 7}, "chat": {"id": 7, "type": "private"}, "text": "Hello"},
+}
 
 
 @dataclass
@@ -48,7 +55,10 @@ class KeepingGateway:
     received: list[InboundMessage] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+    moves: list[tuple[str, str]] = field(default_factory=list)
+    begun: list[int] = field(default_factory=list)  # deliveries that a crash would leave unclear
     broken: int = 0
+    forgetful: bool = False  # nothing can be recorded as begun
 
     async def receive(self, message: InboundMessage) -> Receipt:
         if self.broken:
@@ -64,6 +74,26 @@ class KeepingGateway:
 
     async def leave(self, conversation: ConversationKey) -> None:
         self.left.append(str(conversation))
+
+    async def sending(self, delivery: Delivery) -> None:
+        if self.forgetful:
+            raise LedgerError("disk full")
+        self.begun.append(delivery.id)
+
+    async def move(self, conversation: ConversationKey, chat_id: str) -> None:
+        if self.broken:
+            self.broken -= 1
+            raise LedgerError("disk full")
+        self.moves.append((str(conversation), chat_id))
+
+    async def feedback(self, conversation: ConversationKey, turn_id: int, user_id: str, vote: str) -> bool:
+        return False
+
+    async def keep(self, channel: str, name: str, value: JsonObject | None) -> None:
+        """Nothing of Telegram's is kept."""
+
+    async def kept(self, channel: str, name: str) -> JsonObject | None:
+        return None
 
     async def answered(self, conversation: ConversationKey, event_id: str, seconds: float) -> bool:
         return False
@@ -173,11 +203,12 @@ async def house(
     name: str = "telegram",
     public: bool = True,
     render: Callable[[str], tuple[str, Sequence[Entity]]] = as_it_is,
+    now: Callable[[], float] = time.time,
     **values: object,
 ) -> AsyncIterator[House]:
     """A channel that serves and has started; with `public`, it has registered its webhook too."""
     gateway, clock = KeepingGateway(), Clock()
-    async with TelegramSimulator(str(values.get("token", TOKEN)), clock=clock) as telegram:
+    async with TelegramSimulator(str(values.get("token", TOKEN)), clock=clock, now=now) as telegram:
         port = unused_port()
         url = f"http://127.0.0.1:{port}"
         channel = TelegramChannel(
@@ -186,6 +217,7 @@ async def house(
             public_url=url if public else "",
             clock=clock,
             pause=clock.pause,
+            now=now,
             render=render,
         )
         app = web.Application(middlewares=[_errors], client_max_size=64 * 1024)
@@ -216,3 +248,10 @@ def delivery(
 
 def _address(chat: int, quoted: int) -> dict[str, object]:
     return {"chat_id": chat, "chat_type": "private" if chat > 0 else "supergroup", "message_id": quoted}
+
+
+async def post(home: House, body: bytes, secret: str | None = SECRET) -> int:
+    """The status of a delivery to the webhook."""
+    headers = {} if secret is None else {SECRET_HEADER: secret}
+    async with aiohttp.ClientSession() as http, http.post(home.url, data=body, headers=headers) as response:
+        return response.status

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.telegram.addressed import Identity
-from adapters.telegram.convert import WORDLESS, Left, Skipped, Stopped, convert, utf16_length
+from adapters.telegram.convert import WORDLESS, Left, Moved, Pressed, Skipped, Stopped, Told, convert, utf16_length
 from core.types import ConversationKey, InboundMessage
 from tests.adapters.samples import written
 
@@ -20,7 +20,7 @@ ME = Identity(6_000_001, "helper_bot")
 GROUP = {"id": -100, "type": "supergroup"}
 
 
-def read(update: object, me: Identity = ME) -> InboundMessage | Left | Stopped | Skipped:
+def read(update: object, me: Identity = ME) -> Told:
     return convert(update, channel="telegram", bot="support", me=me)
 
 
@@ -41,7 +41,7 @@ def test_sample(path: Path) -> None:
 
 
 def test_there_are_samples() -> None:
-    assert len(INBOUND) >= 20
+    assert len(INBOUND) >= 40
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,32 @@ def test_being_thrown_out(status: dict[str, object], expected: object) -> None:
 def test_the_stop_button_of_a_topic_is_that_topics() -> None:
     pressed = {"chat": {"id": 7, "type": "private"}, "draft_id": 1, "message_thread_id": 3}
     found = read({"update_id": 1, "stopped_message_generation": pressed})
-    assert found == Stopped(ConversationKey("telegram", "support", "7", "3"))
+    assert found == Stopped(ConversationKey("telegram", "support", "7", "3"), 1)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"chat": {"id": -4001, "type": "group"}, "migrate_to_chat_id": -100},
+        {"chat": {"id": -100, "type": "supergroup"}, "migrate_from_chat_id": -4001},
+    ],
+)
+def test_a_migration_is_told_by_both_chats(fields: dict[str, object]) -> None:
+    assert read(group_message("", **fields)) == Moved(ConversationKey("telegram", "support", "-4001"), "-100")
+
+
+@pytest.mark.parametrize("query", [{"id": "5"}, {"id": "5", "from": None, "message": 7}])
+def test_a_button_is_answered_whatever_else_the_query_holds(query: dict[str, object]) -> None:
+    assert read({"update_id": 1, "callback_query": query}) == Pressed("5")
+
+
+def test_a_deep_rich_message_is_read_as_far_as_it_matters() -> None:
+    deep: object = "x"
+    for _ in range(900):
+        deep = {"blocks": [{"text": "y"}, deep]}
+    found = read(private_message("", rich_message={"blocks": [{"text": ["a", {"text": "b"}]}, deep]}))
+    assert isinstance(found, InboundMessage)
+    assert found.text.startswith("ab\ny\ny")
 
 
 JSON = st.recursive(
@@ -220,7 +245,8 @@ JSON = st.recursive(
 )
 FIELDS = (
     *("chat", "from", "text", "caption", "entities", "reply_to_message", "message_id", "message_thread_id", "date"),
-    *("quote", "external_reply", "forward_origin", "business_connection_id", "photo", "sender_chat"),
+    *("quote", "external_reply", "forward_origin", "business_connection_id", "photo", "sender_chat", "rich_message"),
+    *("migrate_to_chat_id", "migrate_from_chat_id", "draft_id", "id", "new_chat_member", "media_group_id"),
 )
 
 
@@ -231,7 +257,7 @@ def test_any_json_is_understood_or_skipped(update: object) -> None:
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS, JSON)))
 def test_any_field_may_be_anything(fields: dict[str, object]) -> None:
-    for kind in ("message", "edited_message", "my_chat_member", "stopped_message_generation"):
+    for kind in ("message", "edited_message", "my_chat_member", "stopped_message_generation", "callback_query"):
         update = group_message("@helper_bot hi", **fields)
         assert read({"update_id": 1, kind: update["message"]}) is not None
 

@@ -59,6 +59,43 @@ def test_only_so_many_chats_are_remembered_the_newest_first() -> None:
     assert [pace.growing(chat, grouped=False, first=False) for chat in (3, 4, 1)] == [False, False, True]
 
 
+def test_drafts_take_four_a_second_in_a_chat_and_leave_its_messages_free() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    shown = 0
+    for _ in range(1_000):  # asked every 10 ms
+        shown += pace.draft(1, first=False)
+        clock.now += 0.01
+    assert 40 <= shown <= 42
+    assert pace.growing(1, grouped=False, first=False) and pace.final(1, grouped=False) == 0.0
+
+
+def test_drafts_count_over_all_chats_and_give_way_to_first_and_final_texts() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    shown = sum(pace.draft(chat, first=False) for chat in range(100))
+    assert 20 <= shown <= 23, "what is spare of 30 a second"
+    assert not pace.growing(200, grouped=False, first=False)
+    assert pace.draft(201, first=True) and pace.final(202, grouped=False) == 0.0
+
+
+def test_after_a_refusal_drafts_count_in_their_chat_too() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    pace.refused(1, 14.0)
+    assert not pace.draft(1, first=True)
+    clock.now += 14.0
+    shown = 0
+    for _ in range(400):
+        shown += pace.draft(1, first=False)
+        clock.now += 0.1
+    assert 40 <= shown <= 42
+    clock.now += 60.0
+    assert sum(pace.draft(2, first=False) for _ in range(2)) == 1
+    clock.now += 0.25
+    assert pace.draft(2, first=False)
+
+
 def test_in_one_chat_nothing_waits_for_a_number_before_telegram_says_so() -> None:
     clock = Clock()
     pace = Pace(clock)
@@ -136,19 +173,23 @@ async def carry(home: House, chat: int, parts: list[str]) -> None:
             home.clock.now += error.retry_after or 1.0
 
 
+@pytest.mark.parametrize("streaming", ["edit", "draft"])
 @pytest.mark.parametrize("seed", range(4))
-async def test_under_refusals_of_1_to_250_seconds_every_final_is_whole(seed: int) -> None:
+async def test_under_refusals_of_1_to_250_seconds_every_final_is_whole(seed: int, streaming: str) -> None:
     draw = random.Random(seed)  # which calls are refused
     chats = [CUSTOMER + number for number in range(8)] + [GROUP]
-    async with house() as home:
+    async with house(streaming=streaming) as home:
         home.clock.hurried = True
         said = {chat: [f"{chat} part {part} " + "x" * 60 for part in range(3)] for chat in chats}
         for chat in chats:
-            for method in ("sendMessage", "editMessageText"):
+            for method in ("sendMessage", "editMessageText", "sendMessageDraft", "sendRichMessage"):
                 for _ in range(draw.randrange(4)):
                     home.telegram.fail(method, flood(draw.randint(1, 250)))
-            await carry(home, chat, said[chat])
-        assert {chat: home.telegram.bot_texts(chat) for chat in chats} == said
+            await carry(home, chat, [*said[chat], f"| {chat} | a |\n|---|---|\n| b | c |"])
+        tables = {chat: [f"{chat} | a\nb | c"] for chat in chats}
+        assert {chat: home.telegram.bot_texts(chat) for chat in chats} == {
+            chat: said[chat] + tables[chat] for chat in chats
+        }
         assert home.telegram.early == 0, "no call before its time"
 
 

@@ -10,7 +10,7 @@ from aiohttp.test_utils import unused_port
 from structlog.testing import capture_logs
 
 from adapters.telegram.simulator import BLOCKED, Fault, flood
-from core.errors import DeliveryError
+from core.errors import DeliveryError, LedgerError
 from core.types import ConversationKey, Delivery, ReplyKind
 from tests.adapters.telegram_house import CUSTOMER, GROUP, TOKEN, delivery, draft, house, samples
 
@@ -267,3 +267,31 @@ async def test_no_log_line_holds_a_text() -> None:
             await home.channel.deliver(delivery("private words and more", reference or ""))
     assert [line["event"] for line in lines] == ["telegram_registered", "telegram_preview_gone"]
     assert "private words" not in str(lines)
+
+
+async def test_only_a_new_message_is_recorded_as_begun_and_only_when_nothing_holds_it_back() -> None:
+    """After a crash an edit may be repeated; a send that may have happened may not, and one that did not must be."""
+    async with house() as home:
+        reference = await home.channel.preview(draft("Hello"))
+        assert reference is not None
+        await home.channel.deliver(delivery("Hello there", reference))
+        assert home.gateway.begun == []
+        home.telegram.chats.delete(CUSTOMER, int(reference.partition(":")[2]))
+        await home.channel.deliver(replace(delivery("Hello there", reference), turn_id=2))
+        assert home.gateway.begun == [1], "the preview is gone: it is a new message"
+        home.telegram.fail("sendMessage", flood(30))
+        for _ in range(2):
+            with pytest.raises(DeliveryError):
+                await home.channel.deliver(replace(delivery("Next"), turn_id=3))
+        assert home.gateway.begun == [1, 1], "the second try waits for the flood limit, and has not begun"
+
+
+async def test_nothing_is_sent_that_could_not_be_recorded_as_begun() -> None:
+    async with house() as home:
+        home.gateway.forgetful = True
+        with pytest.raises(LedgerError):
+            await home.channel.deliver(delivery("Hello"))
+        assert home.telegram.bot_texts(CUSTOMER) == []
+        home.gateway.forgetful = False
+        await home.channel.deliver(delivery("Hello"))
+        assert home.telegram.bot_texts(CUSTOMER) == ["Hello"]

@@ -3,61 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-import aiohttp
 import orjson
-import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
-from adapters.telegram.simulator import Fault, TelegramSimulator, flood
-
-TOKEN = "6000001:AAsampleTOKENsample"
-
-
-async def call(telegram: TelegramSimulator, method: str, *, token: str = TOKEN, **form: object) -> dict[str, object]:
-    url = f"{telegram.base_url}/bot{token}/{method}"
-    async with aiohttp.ClientSession() as http, http.post(url, data=form) as response:
-        body = orjson.loads(await response.read())
-        assert isinstance(body, dict)
-        assert body["ok"] or body["error_code"] == response.status
-        return body
-
-
-class Listener:
-    """A webhook that answers as told and notes what came, and how many were under way at once per chat."""
-
-    def __init__(self) -> None:
-        self.answers: list[web.Response] = []
-        self.seen: list[tuple[int, str]] = []
-        self.together = 0
-        self.under_way: set[int] = set()
-        self.overlaps = 0
-        self.gate = asyncio.Event()
-        self.gate.set()
-
-    async def receive(self, request: web.Request) -> web.Response:
-        message = orjson.loads(await request.read())["message"]
-        chat_id = message["chat"]["id"]
-        self.overlaps += chat_id in self.under_way
-        self.under_way.add(chat_id)
-        self.together = max(self.together, len(self.under_way))
-        self.seen.append((chat_id, message["text"]))
-        await self.gate.wait()
-        self.under_way.discard(chat_id)
-        return self.answers.pop(0) if self.answers else web.Response()
-
-
-@asynccontextmanager
-async def listening(*, lifetime: float = 86_400.0) -> AsyncIterator[tuple[TelegramSimulator, Listener]]:
-    listener = Listener()
-    app = web.Application()
-    app.add_routes([web.post("/hook", listener.receive)])
-    async with TestServer(app) as server, TelegramSimulator(TOKEN, lifetime=lifetime) as telegram:
-        assert (await call(telegram, "setWebhook", url=str(server.make_url("/hook"))))["ok"]
-        yield telegram, listener
+from tests.adapters.telegram_listener import call, listening
 
 
 async def test_one_update_per_chat_at_a_time_and_chats_beside_each_other() -> None:
@@ -86,6 +36,45 @@ async def test_a_refused_update_comes_again_until_its_lifetime_is_over() -> None
         telegram.user_says(1, "b")
         await telegram.until(lambda: telegram.webhook.accepted)
         assert (telegram.webhook.pending, telegram.webhook.last_error != "") == (0, True)
+
+
+async def test_the_pauses_grow_to_a_minute_until_a_day_is_over() -> None:
+    async with listening() as (telegram, listener):
+        listener.answers = [web.Response(status=500) for _ in range(1_500)]
+        telegram.user_says(1, "a")
+        await telegram.until(lambda: telegram.webhook.dropped)
+        pauses = list(telegram.webhook.pauses)
+        assert pauses[:8] == [0, 2, 4, 8, 16, 32, 60, 60]
+        assert max(pauses) == 60 and sum(pauses[:-1]) <= 86_400 < sum(pauses)
+
+
+async def test_a_button_lives_150_seconds_and_waits_in_its_pressers_row() -> None:
+    async with listening() as (telegram, listener):
+        listener.answers = [web.Response(status=500) for _ in range(50)]
+        telegram.user_presses(1, "q")
+        await telegram.until(lambda: telegram.webhook.dropped)
+        assert sum(list(telegram.webhook.pauses)[:-1]) <= 150 < sum(telegram.webhook.pauses)
+        listener.answers.clear()
+        listener.gate.clear()
+        for user in (1, 2):
+            telegram.user_presses(user, "q")
+            telegram.user_says(user, "a")
+        async with asyncio.timeout(5):
+            while listener.together < 2:
+                await asyncio.sleep(0.005)
+        listener.gate.set()
+        await telegram.until(lambda: telegram.webhook.accepted == 4)
+        assert listener.overlaps == 0
+
+
+async def test_one_call_may_stand_in_the_answer() -> None:
+    async with listening() as (telegram, listener):
+        body = orjson.dumps({"method": "sendMessage", "chat_id": 1, "text": "b"})
+        listener.answers = [web.Response(body=body), web.Response(body=b"no JSON"), web.Response(body=b"[1]")]
+        for text in ("a", "c", "d"):
+            telegram.user_says(1, text)
+        await telegram.until(lambda: telegram.webhook.accepted == 3)
+        assert telegram.bot_texts(1) == ["b"]
 
 
 async def test_retry_after_counts_towards_the_lifetime() -> None:
@@ -119,91 +108,3 @@ async def test_kinds_that_were_not_asked_for_are_not_sent() -> None:
         telegram.user_says(1, "a")
         await telegram.until(lambda: telegram.webhook.accepted)
         assert len(telegram.webhook.attempts) == 1
-
-
-@pytest.mark.parametrize(
-    ("method", "form", "status"),
-    [
-        ("sendMessage", {"chat_id": "1", "text": " "}, 400),
-        ("sendMessage", {"chat_id": "1", "text": "x" * 4097}, 400),
-        ("sendMessage", {"text": "x"}, 400),
-        ("sendMessage", {"chat_id": "1", "text": "x", "reply_parameters": '{"message_id": 9}'}, 400),
-        ("editMessageText", {"chat_id": "1", "text": "x", "message_id": "9"}, 400),
-        ("setWebhook", {"url": "http://bot.example.com/telegram"}, 400),
-        ("sendRichMessage", {"chat_id": "1"}, 404),
-    ],
-)
-async def test_calls_are_refused_as_telegram_does(method: str, form: dict[str, str], status: int) -> None:
-    async with TelegramSimulator(TOKEN) as telegram:
-        assert (await call(telegram, method, **form))["error_code"] == status
-        assert telegram.counts[method] == 1
-
-
-async def test_a_wrong_token_is_unauthorized() -> None:
-    async with TelegramSimulator(TOKEN) as telegram:
-        assert (await call(telegram, "getMe", token="6000001:other"))["error_code"] == 401
-
-
-async def test_forms_and_case_are_taken_and_edits_are_history() -> None:
-    async with TelegramSimulator(TOKEN) as telegram:
-        sent = await call(telegram, "SENDMESSAGE", chat_id=1, text="a")
-        result = sent["result"]
-        assert isinstance(result, dict)
-        assert (await call(telegram, "sendChatAction", chat_id=1, action="typing"))["result"] is True
-        await call(telegram, "editMessageText", chat_id=1, message_id=result["message_id"], text="b")
-        again = await call(telegram, "editMessageText", chat_id=1, message_id=result["message_id"], text="b")
-        assert "message is not modified" in str(again["description"])
-        (message,) = telegram.chats.read(1)
-        assert [version.text for version in message.versions] == ["a", "b"]
-
-
-async def test_a_persons_message_cannot_be_edited() -> None:
-    async with TelegramSimulator(TOKEN) as telegram:
-        telegram.user_says(1, "mine")
-        (message,) = telegram.chats.read(1)
-        answer = await call(telegram, "editMessageText", chat_id=1, message_id=message.message_id, text="b")
-        assert "can't be edited" in str(answer["description"])
-
-
-async def test_a_dropped_answer_was_done_and_a_reset_was_not() -> None:
-    async with TelegramSimulator(TOKEN) as telegram:
-        telegram.fail("sendMessage", Fault(drop=True))
-        telegram.fail("sendMessage", Fault(reset=True))
-        for text in ("done", "not done"):
-            with pytest.raises(aiohttp.ClientError):
-                await call(telegram, "sendMessage", chat_id=1, text=text)
-        assert telegram.bot_texts(1) == ["done"]
-
-
-async def test_a_refused_chat_stays_closed_for_as_long_as_it_said() -> None:
-    now = [0.0]
-    async with TelegramSimulator(TOKEN, clock=lambda: now[0]) as telegram:
-        url = f"{telegram.base_url}/bot{TOKEN}/sendMessage"
-        telegram.fail("sendMessage", flood(14))
-        statuses = []
-        async with aiohttp.ClientSession() as http:
-            for seconds, chat in ((0, 1), (13, 1), (0, 2), (1, 1)):
-                now[0] += seconds
-                async with http.post(url, json={"chat_id": chat, "text": "x"}) as response:
-                    statuses.append(response.status)
-        assert (statuses, telegram.early) == ([429, 429, 200, 200], 1)
-
-
-async def test_who_blocked_the_bot_gets_nothing_until_they_write() -> None:
-    async with TelegramSimulator(TOKEN) as telegram:
-        telegram.user_leaves(1)
-        telegram.user_leaves(-1)
-        for chat in (1, -1):
-            assert (await call(telegram, "sendMessage", chat_id=chat, text="x"))["error_code"] == 403
-        telegram.user_says(1, "back")
-        assert (await call(telegram, "sendMessage", chat_id=1, text="x"))["ok"]
-
-
-async def test_a_deleted_message_is_gone() -> None:
-    async with TelegramSimulator(TOKEN) as telegram:
-        sent = (await call(telegram, "sendMessage", chat_id=1, text="x"))["result"]
-        assert isinstance(sent, dict)
-        assert (await call(telegram, "deleteMessage", chat_id=1, message_id=sent["message_id"]))["ok"]
-        assert telegram.bot_texts(1) == []
-        again = await call(telegram, "deleteMessage", chat_id=1, message_id=sent["message_id"])
-        assert again["description"] == "Bad Request: message to delete not found"

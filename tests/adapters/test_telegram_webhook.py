@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-import aiohttp
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
-from adapters.telegram.channel import SECRET_HEADER, TelegramChannel, build
-from adapters.telegram.registration import derived_secret
-from adapters.telegram.settings import Settings
-from adapters.telegram.simulator import BLOCKED, Fault, TelegramSimulator, flood
-from core.config import Environment, section
-from core.errors import ConfigError, DeliveryError
-from tests.adapters.telegram_house import CUSTOMER, GROUP, SECRET, TOKEN, House, delivery, house, samples, settings
+from adapters.telegram.bot_api import ALLOWED_UPDATES
+from core.errors import DeliveryError
+from core.types import ConversationKey
+from tests.adapters.telegram_house import CUSTOMER, GROUP, HELLO, SECRET, delivery, house, post, samples
 
-HELLO = {
-    "update_id": 1,
-    "message": {"message_id": 1, "from": {"id": 7}, "chat": {"id": 7, "type": "private"}, "text": "Hello"},
+READ = {"callback_query", "my_chat_member", "stopped_message_generation"} | {
+    f"{edited}{business}message" for edited in ("", "edited_") for business in ("", "business_")
 }
-
-
-async def post(home: House, body: bytes, secret: str | None = SECRET) -> int:
-    headers = {} if secret is None else {SECRET_HEADER: secret}
-    async with aiohttp.ClientSession() as http, http.post(home.url, data=body, headers=headers) as response:
-        return response.status
 
 
 @pytest.mark.parametrize("secret", [None, "", "wrong", SECRET + "x", SECRET[:-1], "é"])
@@ -103,7 +89,8 @@ async def test_the_registered_webhook_carries_secret_and_all_kinds() -> None:
     async with house() as home:
         webhook = home.telegram.webhook
         assert (webhook.url, webhook.secret, webhook.connections) == (home.url, SECRET, 40)
-        assert {"message", "my_chat_member", "message_reaction", "stopped_message_generation"} <= webhook.allowed
+        assert webhook.allowed == set(ALLOWED_UPDATES)
+        assert {"message", "chat_member", "message_reaction", "stopped_message_generation"} <= webhook.allowed
 
 
 async def test_two_sections_listen_apart() -> None:
@@ -155,10 +142,67 @@ async def test_a_user_who_blocks_us_has_left_with_all_topics() -> None:
         home.telegram.user_says(CUSTOMER, "Hello", thread_id=3)
         home.telegram.user_leaves(CUSTOMER)
         await home.telegram.until(lambda: home.telegram.webhook.accepted == 2)
-        assert sorted(home.gateway.left) == [f"telegram/support/{CUSTOMER}", f"telegram/support/{CUSTOMER}/3"]
+        assert home.gateway.left == [f"telegram/support/{CUSTOMER}"]
         with pytest.raises(DeliveryError) as caught:
             await home.channel.deliver(delivery("Hello"))
         assert not caught.value.retryable
+
+
+async def test_a_group_that_became_a_supergroup_is_moved_by_either_of_its_words() -> None:
+    async with house() as home:
+        home.gateway.broken = 1
+        home.telegram.migrate(-4001, GROUP, told=True)
+        await home.telegram.until(lambda: home.telegram.webhook.accepted == 2)
+        assert home.gateway.moves == [("telegram/support/-4001", str(GROUP))] * 2
+        assert sorted(attempt.status for attempt in home.telegram.webhook.attempts) == [200, 200, 503]
+        assert home.gateway.received == []
+
+
+async def test_a_call_that_finds_the_group_elsewhere_moves_it_once() -> None:
+    async with house() as home:
+        home.telegram.migrate(-4001, GROUP)
+        home.gateway.broken = 1
+        with capture_logs() as lines:
+            await home.channel.deliver(delivery("Hello", chat=-4001))
+        assert [line["event"] for line in lines if "move" in line["event"]] == ["telegram_move_not_recorded"]
+        await home.channel.deliver(delivery("Hello", chat=-4001))
+        moved = replace(delivery("Hello", chat=-4001), conversation=ConversationKey("telegram", "support", str(GROUP)))
+        await home.channel.deliver(moved)
+        assert home.gateway.moves == [("telegram/support/-4001", str(GROUP))]
+        assert home.telegram.bot_texts(GROUP) == ["Hello"] * 3
+
+
+async def test_who_blocks_the_bot_has_not_left_a_business_chat() -> None:
+    async with house() as home:
+        sender = {"id": CUSTOMER, "is_bot": False, "first_name": "Customer"}
+        said = {"message_id": 5, "from": sender, "chat": {"id": CUSTOMER, "type": "private"}, "text": "Hello"}
+        home.telegram.push({"business_message": said | {"business_connection_id": "b1"}})
+        home.telegram.user_leaves(CUSTOMER)
+        await home.telegram.until(lambda: home.telegram.webhook.accepted == 2)
+        (message,) = home.gateway.received
+        assert home.gateway.left == [f"telegram/support/{CUSTOMER}"]
+        assert message.conversation.chat_id not in home.gateway.left[0].split("/")
+
+
+async def test_a_pressed_button_stops_turning() -> None:
+    async with house() as home:
+        with capture_logs() as lines:
+            home.telegram.user_presses(CUSTOMER, "query-1", data="fb:up:11")
+            await home.telegram.until(lambda: home.telegram.api.answered)
+        assert list(home.telegram.api.answered) == ["query-1"]
+        assert ("telegram_update_skipped", "callback_query") in [(line["event"], line.get("reason")) for line in lines]
+        assert home.gateway.received == []
+
+
+@pytest.mark.parametrize("kind", sorted(set(ALLOWED_UPDATES) - READ))
+async def test_a_kind_that_is_not_read_is_acknowledged_and_logged(kind: str) -> None:
+    person = {"id": CUSTOMER, "is_bot": False, "first_name": "Customer"}
+    content = {"id": "1", "from": person, "user": person, "chat": {"id": GROUP, "type": "supergroup"}, "text": "Hello"}
+    async with house() as home:
+        with capture_logs() as lines:
+            assert await post(home, json.dumps({"update_id": 1, kind: content}).encode()) == 200
+        assert [line["reason"] for line in lines if line["event"] == "telegram_update_skipped"] == [kind]
+        assert home.gateway.received == []
 
 
 async def test_the_stop_button_stops() -> None:
@@ -166,125 +210,3 @@ async def test_the_stop_button_stops() -> None:
         home.telegram.push({"stopped_message_generation": {"chat": {"id": CUSTOMER, "type": "private"}, "draft_id": 1}})
         await home.telegram.until(lambda: home.telegram.webhook.accepted)
         assert home.gateway.stopped == [f"telegram/support/{CUSTOMER}"]
-
-
-async def test_start_survives_an_absent_platform_and_tries_until_it_works() -> None:
-    pauses: list[float] = []
-
-    async def pause(seconds: float) -> None:
-        pauses.append(seconds)
-
-    async with TelegramSimulator(TOKEN) as telegram:
-        telegram.fail("getMe", Fault(reset=True), times=2)
-        telegram.fail("getMe", flood(9))
-        telegram.fail("setWebhook", Fault(502, "Bad Gateway"))
-        channel = TelegramChannel("telegram", settings(telegram), public_url="http://127.0.0.1:1", pause=pause)
-        await channel.start()
-        await telegram.until(lambda: telegram.webhook.url)
-        await channel.close()
-    assert pauses == [1.0, 2.0, 9.0, 8.0]
-
-
-async def test_a_refused_webhook_is_told_once_and_not_tried_again() -> None:
-    told = asyncio.Event()
-    lines: list[str] = []
-
-    def note(_: object, method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        lines.append(f"{method} {line['event']}")
-        told.set()
-        raise structlog.DropEvent
-
-    async with TelegramSimulator(TOKEN) as telegram:
-        with capture_logs(processors=[note]):
-            channel = build("telegram", settings(telegram), public_url="http://bot.example.com")
-            await channel.start()
-            async with asyncio.timeout(5):
-                await told.wait()
-            await channel.close()
-    assert lines == ["error telegram_registration_refused"]
-    assert telegram.counts["setWebhook"] == 1
-
-
-async def test_close_ends_a_registration_that_is_under_way() -> None:
-    async with TelegramSimulator(TOKEN) as telegram:
-        telegram.fail("getMe", Fault(silent=True))
-        channel = build("telegram", settings(telegram, timeout_seconds=60), public_url="")
-        await channel.start()
-        await telegram.until(lambda: telegram.counts["getMe"])
-        await channel.close()
-        assert {task.get_name() for task in asyncio.all_tasks()} & {"telegram registration"} == set()
-
-
-async def test_the_token_is_in_no_log_line(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    with capture_logs() as lines:
-        async with house() as home:
-            for fault in (Fault(reset=True), Fault(401, "Unauthorized"), Fault(404, f"Not Found: {TOKEN}"), BLOCKED):
-                home.telegram.fail("getMe", fault)
-            channel = build("again", settings(home.telegram), public_url="http://bot.example.com")
-            findings = [await channel.check() for _ in range(4)]
-            unreachable = Settings(token=settings(home.telegram).token, api_base_url="http://127.0.0.1:9")
-            findings.append(await build("gone", unreachable, public_url="").check())
-            await post(home, b"not json", "wrong")
-            await post(home, b"not json")
-    written = f"{lines} {caplog.text} {findings}"
-    assert [finding[0].ok for finding in findings] == [False] * 5
-    assert "<token>" in findings[2][0].detail
-    assert len(lines) >= 3
-    assert TOKEN not in written
-    assert TOKEN.partition(":")[2] not in written
-    assert SECRET not in written
-
-
-async def test_check_says_what_is_wrong_and_what_to_do() -> None:
-    async with house() as home:
-        good = await home.channel.check()
-        home.telegram.webhook.pending, home.telegram.webhook.last_error = 3, "Connection refused"
-        waiting = await home.channel.check()
-        home.telegram.webhook.pending = 0
-        home.telegram.webhook.url = "https://elsewhere.example.com/telegram"
-        elsewhere = await home.channel.check()
-        home.telegram.fail("getMe", Fault(401, "Unauthorized"))
-        refused = await home.channel.check()
-    assert [finding.ok for finding in good] == [True, True]
-    assert "@helper_bot" in good[0].detail
-    for findings in (waiting, elsewhere, refused):
-        assert not findings[-1].ok
-        assert findings[-1].remedy
-    assert "3 updates wait" in waiting[-1].detail
-
-
-async def test_check_tells_of_a_missing_public_address() -> None:
-    async with house(public=False) as home:
-        findings = await home.channel.check()
-    assert [finding.ok for finding in findings] == [True, True]
-    assert "public_url" in findings[-1].remedy
-
-
-def test_only_a_token_is_needed(tmp_path: Path) -> None:
-    environment = Environment(tmp_path / ".env", {"TELEGRAM_BOT_TOKEN": TOKEN})
-    assert section("channels.telegram", Settings, {}, environment).missing() == []
-    assert section("channels.telegram", Settings, {}, Environment(tmp_path / ".env", {})).missing() == [
-        "TELEGRAM_BOT_TOKEN"
-    ]
-
-
-def test_the_derived_secret_is_stable_and_fits_the_header() -> None:
-    assert derived_secret(TOKEN) == derived_secret(TOKEN) != derived_secret(TOKEN + "x")
-    assert Settings.model_validate({"secret": derived_secret(TOKEN)}).secret is not None
-
-
-async def test_without_a_secret_the_derived_one_guards_the_webhook() -> None:
-    async with house(secret=None) as home:
-        assert home.telegram.webhook.secret == derived_secret(TOKEN)
-        assert await post(home, json.dumps(HELLO).encode(), derived_secret(TOKEN)) == 200
-        assert await post(home, json.dumps(HELLO).encode(), "") == 401
-
-
-@pytest.mark.parametrize(
-    "values", [{"token": "1:a/b"}, {"token": "1:a b"}, {"secret": "not plain"}, {"secret": "x" * 257}]
-)
-def test_settings_that_telegram_would_refuse_stop_the_start(values: dict[str, str], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
-        section("channels.telegram", Settings, values, Environment(tmp_path / ".env", {}))
-    assert next(iter(values.values())) not in str(caught.value)

@@ -236,3 +236,17 @@ async def test_a_vote_reaches_its_answer(tmp_path: Path) -> None:
         turn = house.channel.deliveries[0].turn_id
         assert await house.house.feedback(house.conversation(), turn, "user", "good")
         assert not await house.house.feedback(house.conversation("another"), turn, "user", "good")
+
+
+async def test_a_stop_reaches_a_reply_whose_chat_was_renamed_meanwhile(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    never = asyncio.Event()
+    engine.enqueue(["Once ", never, "upon"])
+    async with rooms(tmp_path, engine=engine) as house:
+        await house.say("A story please", chat="group")
+        await house.channel.previewed(1)
+        await house.house.move(house.conversation("group"), "supergroup")
+        await house.say("/stop", chat="supergroup")
+        await house.channel.delivered(2)
+        assert set(house.seen("supergroup")) == {"Once …", "[stopped en]"}
+    assert engine.aborted == [engine.requests[0]]
