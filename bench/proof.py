@@ -26,7 +26,6 @@ from core.simulated_reply import Behaviour
 
 WORDS = " ".join(["word"] * 60)
 TURNS = 3  # messages of each person
-PATIENCE = 120.0  # seconds for all to be answered after the last kill
 LOOK_SECONDS = 0.2
 SECONDS_OF_A_LIFE = 1.5  # about; people write as long as there are kills
 UNLIMITED = resource.RLIM_INFINITY
@@ -42,6 +41,8 @@ class Trial:
     kill_at: str = ""
     faults: bool = True
     channels: tuple[str, ...] = tuple(DRIVERS)
+    growing: bool = True  # replies take a while; else they come at once, and are new messages instead of edits
+    patience: float = 120.0  # seconds for all to be answered after the last kill
 
 
 @dataclass(slots=True)
@@ -58,6 +59,7 @@ class Account:
     doubled: list[str] = field(default_factory=list)
     torn: list[str] = field(default_factory=list)
     disordered: list[str] = field(default_factory=list)
+    fragments: list[str] = field(default_factory=list)  # previews left on the screen: see docs/reliability.md
 
     @property
     def well(self) -> bool:
@@ -82,8 +84,9 @@ class Proof:
         self._trial = trial
         self._chance = random.Random(trial.seed)  # noqa: S311 - not for secrets
         self._drivers: dict[str, Driver] = {}
+        pace = 30.0 if trial.growing else 0.0
         self._engine = EngineSimulator(
-            behaviour=Behaviour(reply=reply, pieces=8, tokens_per_second=30.0, first_token_seconds=0.05)
+            behaviour=Behaviour(reply=reply, pieces=8, tokens_per_second=pace, first_token_seconds=0.05)
         )
         self._settings: dict[str, str] = {"FRONTDESK__SERVER__PORT": str(free_port())}
         self._said: dict[tuple[str, int], list[str]] = {}
@@ -101,9 +104,9 @@ class Proof:
             people = asyncio.create_task(self._people())
             try:
                 await self._lives(people)
-                async with self._alive() as house:
-                    await asyncio.wait_for(people, PATIENCE)
-                    await self._settle(house)
+                async with self._alive():
+                    await asyncio.wait_for(people, self._trial.patience)
+                    await self._settle()
             finally:
                 people.cancel()
                 await asyncio.gather(people, return_exceptions=True)
@@ -146,11 +149,13 @@ class Proof:
         while self.kills < self._trial.kills and not (people.done() and self._trial.kill_at):
             async with self._alive(self._trial.kill_at) as house:
                 if self._trial.kill_at:
-                    await asyncio.wait({asyncio.create_task(house.process.wait()), people}, timeout=PATIENCE)
+                    death = asyncio.create_task(house.process.wait())
+                    await asyncio.wait({death, people}, timeout=self._trial.patience)
+                    death.cancel()
                 else:
                     await self._trouble(house)
+                self.kills += not self._trial.kill_at or house.process.returncode is not None
                 await house.kill()
-                self.kills += 1
 
     async def _trouble(self, house: Gateway) -> None:
         """About a second of one life."""
@@ -201,16 +206,17 @@ class Proof:
     def _database(self) -> Path:
         return self._folder / "bench.db"
 
-    async def _settle(self, house: Gateway) -> None:
-        """Until nothing waits and nothing is on its way; on WeChat people ask for what waits for them."""
-        async with asyncio.timeout(PATIENCE):
-            while True:
-                waiting, pulled, pending = await asyncio.to_thread(self._open_work)
-                if not (waiting or pulled or pending):
-                    return
-                for chat in pulled:
-                    await self._drivers["wechat"].say(int(chat.lstrip("o")), "继续")
-                await asyncio.sleep(LOOK_SECONDS)
+    async def _settle(self) -> None:
+        """Until nothing waits and nothing is on its way, or for as long as our patience lasts; on WeChat people ask for
+        what waits for them."""
+        looks = int(self._trial.patience / LOOK_SECONDS)
+        for _ in range(looks):
+            waiting, pulled, pending = await asyncio.to_thread(self._open_work)
+            if not (waiting or pulled or pending):
+                return
+            for chat in pulled:
+                await self._drivers["wechat"].say(int(chat.lstrip("o")), "继续")
+            await asyncio.sleep(LOOK_SECONDS)
 
     def _open_work(self) -> tuple[int, list[str], int]:
         with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as connection:
@@ -233,6 +239,9 @@ class Proof:
             seen = "\n".join(driver.seen(user))
             whole = re.findall(rf"\[(q\d+-\d+;) {WORDS} end \1\]", seen)
             account.torn += [f"{name}: {mark}" for mark in re.findall(r"end (q\d+-\d+;)", seen) if mark not in whole]
+            account.fragments += [
+                f"{name}: {text[:6]}" for text in driver.seen(user) if text.startswith("[q") and "end " not in text
+            ]
             account.disordered += [f"{name}: {user}"] if whole != sorted(whole) else []
             for mark in marks:
                 account.said += 1

@@ -57,7 +57,8 @@ class Gateway:
 
     async def kill(self) -> None:
         """As the kernel does when memory runs out: no goodbye."""
-        self.process.kill()
+        if self.process.returncode is None:
+            self.process.kill()
         await self.process.wait()
 
     def cpu_seconds(self) -> float:

@@ -16,7 +16,10 @@ from bench.proof import Account, Proof, Trial
 from commands import Plan, Serve
 from core.killing import POINTS
 
-COLUMNS = ("accepted", "answered", "apologised", "throttled", "unclear", "lost", "doubled", "torn", "disordered")
+COLUMNS = (
+    *("accepted", "answered", "apologised", "throttled", "unclear"),
+    *("lost", "doubled", "torn", "disordered", "fragments"),
+)
 
 
 async def run(plan: Plan, serve: Serve) -> int:
