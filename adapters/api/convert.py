@@ -142,8 +142,8 @@ def usage_object(usage: Usage) -> dict[str, object]:
 
 
 def result(task_id: str, outcome: Outcome) -> dict[str, object]:
-    """The body of `/result`: `status` is waiting, running, answered, throttled or withdrawn; the rest follows when it is
-    final."""
+    """The body of `/result`: `status` is waiting, running, answered, throttled or withdrawn; the rest follows at the
+    end."""
     # What was set aside is the operator's business; the caller has an answer, of the kind "apology".
     state = MessageState.ANSWERED if outcome.state is MessageState.SET_ASIDE else outcome.state
     body: dict[str, object] = {"task_id": task_id, "status": state.value}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from adapters.markdown.document import (
     Block,
@@ -60,7 +60,7 @@ def written_out(runs: Runs) -> Runs:
     """Links as text, `label (address)`, for places that have no links."""
     written: list[Run] = []
     for at, run in enumerate(runs):
-        written.append(replace(run, url=""))
+        written.append(Run(run.text, run.style) if run.url else run)
         if run.url and (at + 1 == len(runs) or runs[at + 1].url != run.url) and not shows_address(run):
             written.append(Run(f" ({run.url})"))
     return tuple(written)
@@ -113,7 +113,7 @@ def _block(block: Block, columns: bool) -> Iterator[Line]:
         yield from _broken(block.runs)
     elif isinstance(block, Heading):
         bold = tuple(
-            run if run.style & Style.CODE else replace(run, style=run.style | Style.BOLD) for run in block.runs
+            run if run.style & Style.CODE else Run(run.text, run.style | Style.BOLD, run.url) for run in block.runs
         )
         yield from _broken(bold)
     elif isinstance(block, Code):
@@ -121,7 +121,7 @@ def _block(block: Block, columns: bool) -> Iterator[Line]:
             yield Line(code=block)
     elif isinstance(block, Quote):
         for line in _blocks(block.blocks, columns, tight=False):
-            yield replace(line, quote=line.quote + 1)
+            yield Line(line.runs, line.code, line.quote + 1)
     elif isinstance(block, Listing):
         yield from _listing(block, columns)
     elif isinstance(block, Table):
@@ -144,19 +144,22 @@ def _listing(listing: Listing, columns: bool) -> Iterator[Line]:
             yield Line((Run(label.rstrip()),))
         else:
             first = inside.pop(0)
-            yield replace(first, runs=(Run(label), *first.runs))
+            yield Line((Run(label), *first.runs), first.code, first.quote)
         for line in inside:
-            yield replace(line, runs=(Run(INDENT), *line.runs)) if line.runs else line
+            yield Line((Run(INDENT), *line.runs), line.code, line.quote) if line.runs else line
 
 
 def _broken(runs: Runs) -> Iterator[Line]:
     """The runs, cut at their line breaks."""
     line: list[Run] = []
     for run in runs:
+        if "\n" not in run.text:
+            line.append(run)
+            continue
         first, *rest = run.text.split("\n")
         if first:
-            line.append(replace(run, text=first))
+            line.append(Run(first, run.style, run.url))
         for text in rest:
             yield Line(tuple(line))
-            line = [replace(run, text=text)] if text else []
+            line = [Run(text, run.style, run.url)] if text else []
     yield Line(tuple(line))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from markdown_it.token import Token
 
@@ -26,7 +27,7 @@ from adapters.markdown.document import (
     join,
     texts,
 )
-from adapters.markdown.syntax import reader
+from adapters.markdown.syntax import REST, reader
 
 MAX_SOURCE = 100_000  # characters; a longer text is shown as it was written
 
@@ -37,6 +38,7 @@ _MARKS = re.compile(
 )
 _LONE = re.compile("[\ud800-\udfff]")  # half a character, which no platform takes
 _BLANK = re.compile(r"\n(?:[ \t]*\n)+")
+_LINE_END = re.compile(r"\r\n?|\n")
 _LINE_EDGE = re.compile(r" *\n[ \t]*")
 _LANGUAGE = re.compile(r"[A-Za-z0-9_.+#-]{1,32}")
 _STYLES = {"strong": Style.BOLD, "em": Style.ITALIC, "s": Style.STRIKE}
@@ -50,9 +52,43 @@ def parse(text: str) -> Document:
         return _literal(text)
     if _MARKS.search(text) is None:
         return _paragraphs(text)
-    tokens = _MARKDOWN.parse(text, {})
-    blocks = tuple(_blocks(_Cursor(tokens)))
-    return Document(blocks) if any(_shows(block) for block in blocks) else _literal(text)
+    return as_shown(Document(tuple(_blocks(_Cursor(_MARKDOWN.parse(text, {}))))), text)
+
+
+def parse_growing(text: str) -> tuple[Document, int, int]:
+    """What `parse` gives, and how many blocks of it, from how many characters, stay as they are whatever is added.
+
+    The last two blocks can change: the last line may turn out not to begin a block, and then belongs to the one before
+    it. Nothing reaches further back, since this Markdown has no references. What is behind those characters can be
+    read by itself.
+    """
+    text = _LONE.sub("\ufffd", text)
+    if len(text) > MAX_SOURCE:
+        return _literal(text), 0, 0
+    if _MARKS.search(text) is None:
+        gaps = list(_BLANK.finditer(text))
+        at = gaps[-2].end() if len(gaps) > 1 else 0
+        before, after = _paragraphs(text[:at]).blocks, _paragraphs(text[at:]).blocks
+    else:
+        tokens = _MARKDOWN.parse(text, {})
+        tops = [place for place, token in enumerate(tokens) if token.level == 0 and token.nesting >= 0]
+        place = tops[-2] if len(tops) > 1 else 0
+        at = _start_of_line(text, (tokens[place].map or [0])[0]) if place else 0
+        before, after = tuple(_blocks(_Cursor(tokens[:place]))), tuple(_blocks(_Cursor(tokens[place:])))
+    return Document((*before, *after)), len(before), at
+
+
+def as_shown(document: Document, text: str) -> Document:
+    """The document; where it shows nothing, the text as it was written."""
+    return document if any(_shows(block) for block in document.blocks) else _literal(_LONE.sub("\ufffd", text))
+
+
+def _start_of_line(text: str, line: int) -> int:
+    """Where that line begins; lines as the parser counts them."""
+    at = 0
+    for found in islice(_LINE_END.finditer(text), line):
+        at = found.end()
+    return at
 
 
 def _shows(block: Block) -> bool:
@@ -160,6 +196,8 @@ def _runs(token: Token) -> Iterator[Run]:
         if child.type == "text":
             # A line break that was written as an entity would not survive being written as Markdown again.
             yield Run(child.content.replace("\n", " "), style, url)
+        elif child.type == REST:
+            yield Run(_LINE_EDGE.sub("\n", child.content), style, url)
         elif child.type in {"softbreak", "hardbreak"}:
             yield Run("\n", style, url)
         elif child.type == "code_inline":

@@ -21,6 +21,11 @@ def render(document: Document) -> str:
     return "\n".join(shown).strip("\n").rstrip()
 
 
+def length(document: Document) -> int:
+    """Bytes of UTF-8 of the message that a Document becomes."""
+    return len(render(document).encode("utf-8", "surrogatepass"))
+
+
 def rendered_bytes(text: str) -> int:
     """Bytes of UTF-8 of the message that a Markdown text becomes."""
-    return len(render(parse(text)).encode("utf-8", "surrogatepass"))
+    return length(parse(text))

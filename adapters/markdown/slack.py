@@ -31,6 +31,7 @@ LINKS = ("http:", "https:", "mailto:")
 BREAK = "\u200b"
 
 _SIGNS = {Style.BOLD: "*", Style.ITALIC: "_", Style.STRIKE: "~", Style.CODE: "`"}
+_SPECIAL = re.compile(r"[*_~`&<>]")
 _OPENER = re.compile(r"(?<![0-9A-Za-z])([*_~`])(?=\S)")
 _BEFORE = frozenset(" \n([{\"'")  # behind these Slack lets a style begin
 _BEHIND = frozenset(" \n)]}\"'.,;:!?")  # before these it lets one end
@@ -44,7 +45,9 @@ def render(document: Document) -> str:
             code = escape(line.code.text).replace("```", f"`{BREAK}`{BREAK}`")
             shown.append(f"```\n{code}\n```")
             continue
-        text = _Inline(line.runs).text()
+        text = "".join(run.text for run in line.runs)
+        if _SPECIAL.search(text) or any(run.style is not Style.PLAIN or run.url for run in line.runs):
+            text = _Inline(line.runs).text()
         if line.quote:
             text = f"> {text}"
         elif text.startswith("&gt;"):
@@ -58,14 +61,24 @@ def render_markdown(document: Document) -> str:
     return write(document, SLACK)
 
 
+def length(document: Document) -> int:
+    """Characters of the mrkdwn that a Document becomes."""
+    return len(render(document))
+
+
+def markdown_length(document: Document) -> int:
+    """Characters of the `markdown_text` that a Document becomes."""
+    return len(render_markdown(document))
+
+
 def rendered_length(text: str) -> int:
     """Characters of the mrkdwn that a Markdown text becomes."""
-    return len(render(parse(text)))
+    return length(parse(text))
 
 
 def rendered_markdown_length(text: str) -> int:
     """Characters of the `markdown_text` that a Markdown text becomes."""
-    return len(render_markdown(parse(text)))
+    return markdown_length(parse(text))
 
 
 def escape(text: str) -> str:

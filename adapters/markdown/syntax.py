@@ -8,7 +8,8 @@ Differences from CommonMark, each with its reason:
 - Links need an address of a safe kind; otherwise the whole is text. A bare web address is a link, and its `_` and `*`
   are its own. Reference definitions and footnotes are text, since both would vanish.
 - No indented code and no underlined headings: a model means neither, and both flicker while the text grows.
-- Work is bounded: so many brackets, columns and levels of nesting, and what is beyond is text.
+- Work is bounded: so many blocks, signs, brackets, columns and levels of nesting, and what is beyond is text. The
+  numbers are beyond what an answer of 16,000 characters has.
 """
 
 from __future__ import annotations
@@ -17,16 +18,22 @@ import re
 import unicodedata
 
 from markdown_it import MarkdownIt
+from markdown_it.common.utils import unescapeAll
 from markdown_it.rules_block import StateBlock, table
 from markdown_it.rules_inline import StateInline, autolink
 from markdown_it.rules_inline.state_inline import Delimiter
 
 from adapters.markdown.document import SAFE_SCHEMES
 
-MAX_DEPTH = 24  # levels of tokens; a quote is one, a list two
+MAX_DEPTH = 16  # levels of tokens; a quote is one, a list two
 MAX_COLUMNS = 24
-MAX_BRACKETS = 1_000  # each may look for its end through the whole paragraph
+MAX_TOKENS = 2_000  # of blocks: an item of a list has five, a table's cell three
+MAX_STEPS = 2_500  # in lines: each sign that could mean something is one, and so is each look ahead at it
+MAX_BRACKETS = 300  # each may look for its end through the whole paragraph
 MAX_URL = 2_048
+
+_ESCAPES = re.compile(r"\\\\|\\[!-/:-@\[\]^-`{-~]|&#?\w{1,31};", re.ASCII)
+REST = "rest"  # the type of a token that holds text as it was written, with its line breaks
 
 _AUTOLINK = re.compile(r"<(?:(?:https?|mailto|tg):[^<>\x00-\x20]+|[\w.+-]+@[\w.-]+)>", re.IGNORECASE | re.ASCII)
 _SCHEME = re.compile(r"\bhttps?\Z", re.IGNORECASE | re.ASCII)
@@ -40,7 +47,8 @@ def reader() -> MarkdownIt:
     markdown.enable(["table", "strikethrough"])
     markdown.disable(["html_block", "html_inline", "reference", "code", "lheading", "image"])
     markdown.block.ruler.at("table", _table, {"alt": ["paragraph"]})
-    markdown.block.ruler.before("table", "too_deep", _too_deep)
+    markdown.block.ruler.before("table", "too_much", _too_much)
+    markdown.inline.ruler.before("text", "enough", _enough)
     markdown.inline.ruler.at("emphasis", _emphasis)
     markdown.inline.ruler.at("strikethrough", _strike)
     markdown.inline.ruler.at("escape", _escape)
@@ -59,9 +67,9 @@ def safe_url(markdown: MarkdownIt, raw: str) -> str:
     return f"{scheme.lower()}:{rest}" if rest.strip("/") and url.lower().startswith(SAFE_SCHEMES) else ""
 
 
-def _too_deep(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+def _too_much(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     # The parser itself would drop what is nested more deeply.
-    if silent or state.level < MAX_DEPTH:
+    if silent or (state.level < MAX_DEPTH and len(state.tokens) < MAX_TOKENS):
         return False
     state.line = end
     state.push("paragraph_open", "p", 1)
@@ -75,9 +83,11 @@ def _too_deep(state: StateBlock, start: int, end: int, silent: bool) -> bool:
 def _table(state: StateBlock, start: int, end: int, silent: bool) -> bool:
     # Rows are filled up to the header's width: a few wide lines could become very many cells.
     header = state.src[state.bMarks[start] : state.eMarks[start]]
-    if header.strip(" |").count("|") >= MAX_COLUMNS:
+    columns = header.strip(" |").count("|") + 1
+    if columns > MAX_COLUMNS:
         return False
-    return table(state, start, end, silent)
+    rows = max(1, (MAX_TOKENS - len(state.tokens)) // (3 * columns + 2))
+    return table(state, start, min(end, start + 2 + rows), silent)
 
 
 def _wide(char: str) -> bool:
@@ -97,6 +107,22 @@ def _flanks(before: str, after: str) -> tuple[bool, bool]:
 def _neighbours(state: StateInline, end: int) -> tuple[str, str]:
     """The characters before the marks at the present position and behind them; a border counts as white space."""
     return state.src[state.pos - 1] if state.pos else " ", state.src[end] if end < state.posMax else " "
+
+
+def _enough(state: StateInline, silent: bool) -> bool:
+    steps = state.env["steps"] = state.env.get("steps", 0) + 1
+    if steps <= MAX_STEPS:
+        return False
+    if not silent:
+        rest = state.src[state.pos : state.posMax]
+        # Escapes still count, so that text written as Markdown reads as that text, however much there is of it.
+        state.push(REST, "", 0).content = _ESCAPES.sub(_unescaped, rest)
+    state.pos = state.posMax
+    return True
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return found.group() if found.group() == "\\\\" else unescapeAll(found.group())
 
 
 def _emphasis(state: StateInline, silent: bool) -> bool:
@@ -164,6 +190,11 @@ def _bare_address(state: StateInline, silent: bool) -> bool:
     found = _ADDRESS.match(state.src, state.pos, state.posMax)
     if scheme is None or found is None:
         return False
+    if len(found.group()) > MAX_URL:
+        # Text, all of it: whatever in it could begin another address would be as long.
+        state.append_pending(found.group())
+        state.pos = found.end()
+        return True
     rest = _without_closing_marks(found.group())
     text = scheme.group() + rest.replace("&amp;", "&")
     url = safe_url(state.md, text)

@@ -36,9 +36,14 @@ def render(document: Document) -> tuple[str, list[Entity]]:
     return page.finished()
 
 
+def length(document: Document) -> int:
+    """UTF-16 units of the message that a Document becomes."""
+    return utf16_length(render(document)[0])
+
+
 def rendered_length(text: str) -> int:
     """UTF-16 units of the message that a Markdown text becomes."""
-    return utf16_length(render(parse(text))[0])
+    return length(parse(text))
 
 
 def utf16_length(text: str) -> int:

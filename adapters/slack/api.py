@@ -1,4 +1,4 @@
-"""Calls to Slack's Web API: one connection pool, every failure mapped to DeliveryError, the token in no text.
+"""Calls to Slack's Web API: one pool for all workspaces, every failure mapped to DeliveryError, the token in no text.
 
 Nothing is repeated in here: whether a repeat is safe is said in the error, and the core decides.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -57,40 +57,68 @@ class CallRefused(DeliveryError):
         self.code = code
 
 
-class SlackApi:
-    """The Web API with one token. The pool opens with the first call; call only from the running event loop."""
+class Pool:
+    """The connections to Slack; opens with the first call. Use only from the running event loop."""
 
-    def __init__(
-        self, *, token: str, base_url: str, timeout_seconds: float = 15.0, connect_seconds: float = 5.0
-    ) -> None:
+    def __init__(self, timeout_seconds: float = 15.0, connect_seconds: float = 5.0) -> None:
         # `total` ends a call that hangs; `connect` ends before anything was sent, so that a repeat is safe.
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds, connect=connect_seconds)
+        self._session: aiohttp.ClientSession | None = None
+
+    def open(self) -> aiohttp.ClientSession:
+        """The pool: without one the SDK opens a new one for each call and costs twice the CPU."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=self._timeout, trust_env=True)
+        return self._session
+
+    async def close(self) -> None:
+        """A later call opens it anew."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+class SlackApi:
+    """The Web API with one token, or with none for the calls that need none."""
+
+    def __init__(self, *, token: str, base_url: str, pool: Pool) -> None:
         # The SDK logs message texts at debug level, and formats them even when nobody reads that.
         quiet = logging.getLogger("frontdesk.slack.sdk")
         quiet.setLevel(logging.CRITICAL)
         # retry_handlers=[]: the SDK's own would repeat chat.postMessage after a lost connection and show a text twice.
-        self.client = AsyncWebClient(token=token, base_url=base_url, logger=quiet, retry_handlers=[])
+        self.client = AsyncWebClient(token=token or None, base_url=base_url, logger=quiet, retry_handlers=[])
         # The SDK takes HTTPS_PROXY and ignores NO_PROXY; the pool's trust_env minds both.
         self.client.proxy = None
         self.logger = quiet
+        self._base_url = base_url
+        self._pool = pool
+
+    def with_token(self, token: str) -> SlackApi:
+        """The same for another workspace, through the same pool."""
+        return SlackApi(token=token, base_url=self._base_url, pool=self._pool)
+
+    def open(self) -> AsyncWebClient:
+        """The SDK's client, ready to be used by the SDK's own parts."""
+        self.client.session = self._pool.open()
+        return self.client
 
     async def close(self) -> None:
-        """Close the pool; a later call opens a new one."""
-        pool, self.client.session = self.client.session, None
-        if pool is not None:
-            await pool.close()
+        """Close the pool, for all who share it."""
+        self.client.session = None
+        await self._pool.close()
 
-    async def call(self, method: str, arguments: dict[str, object], *, repeatable: bool) -> tuple[dict[str, Any], str]:
-        """Slack's answer to a method and its X-OAuth-Scopes header. `repeatable`: doing it twice shows nothing twice.
+    async def call(
+        self, method: str, arguments: dict[str, object], *, repeatable: bool, form: bool = False
+    ) -> tuple[dict[str, Any], Mapping[str, str]]:
+        """Slack's answer to a method, and its headers. `repeatable`: doing it twice shows nothing twice. `form`: for
+        methods that take no JSON.
 
         Raises DeliveryError: CallRefused when Slack said no; retryable when nothing was sent or a repeat is harmless;
         unclear when a call that must not be repeated may have been carried out.
         """
-        if self.client.session is None:
-            # One pool for all calls: without it the SDK opens a new one for each and costs twice the CPU.
-            self.client.session = aiohttp.ClientSession(timeout=self._timeout, trust_env=True)
         try:
-            answer = await self.client.api_call(method, json=arguments)
+            call = self.open().api_call
+            answer = await (call(method, data=arguments) if form else call(method, json=arguments))
             data = answer.data
         except SlackApiError as error:
             raise self._refused(method, error, repeatable) from None  # the SDK's text quotes headers and body
@@ -102,7 +130,7 @@ class SlackApi:
             raise self._lost(method, "unreadable answer", repeatable) from None
         if not isinstance(data, dict):
             raise self._lost(method, "unreadable answer", repeatable)
-        return data, answer.headers.get("x-oauth-scopes", "")
+        return data, answer.headers
 
     def _refused(self, method: str, error: SlackApiError, repeatable: bool) -> DeliveryError:
         response: Any = error.response  # ours, or aiohttp's when the body was no JSON

@@ -25,9 +25,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 class BoltSide:
     """Bolt's AsyncApp behind our own server and our own check of the signature.
 
-    It answers url_verification and acknowledges interactions. Where feedback buttons would go: a listener in `__init__`
-    for the `feedback_buttons` action of a block_actions interaction, the buttons themselves as `blocks` of
-    outbound.stream_end with the turn's id as their value, and a verb of the gateway that keeps the vote with the turn.
+    It answers url_verification and acknowledges interactions that are none of ours (incoming.py takes those that are).
+    No listener is ever run, so no workspace's token is needed.
     """
 
     def __init__(self, name: str, client: AsyncWebClient, logger: logging.Logger) -> None:
@@ -35,7 +34,7 @@ class BoltSide:
 
         # Functions, not methods: Bolt fills arguments by their names, and would fill `self` too.
         async def authorize(enterprise_id: str | None, team_id: str | None) -> AuthorizeResult:
-            return AuthorizeResult(enterprise_id=enterprise_id, team_id=team_id, bot_token=client.token)
+            return AuthorizeResult(enterprise_id=enterprise_id, team_id=team_id, bot_token=client.token or "none")
 
         async def failed(error: Exception, body: dict[str, object]) -> BoltResponse:
             if not isinstance(error, BoltUnhandledRequestError):

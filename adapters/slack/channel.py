@@ -1,86 +1,76 @@
 """The Slack channel: a request is verified before it is parsed, and its message is on disk before Slack gets its 200.
 
-A failing ledger becomes the server's 503 and Slack redelivers; what cannot be read, or is not for the bot, gets 200 and
-a log line, or Slack would repeat it. Requests that are no messages go on to Bolt (bolt.py).
+A failing ledger becomes the server's 503 and Slack redelivers. One app: in the workspace of its token, or in all those
+that installed it by OAuth.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
+import secrets
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import structlog
 from aiohttp import web
 
-from adapters.slack import convert, outbound
-from adapters.slack.api import SlackApi
+from adapters.slack import checking, convert, markup, outbound
+from adapters.slack.api import Pool, SlackApi
 from adapters.slack.bolt import BoltSide
-from adapters.slack.sending import EDIT_SECONDS, Sending, stopped_by_user
-from adapters.slack.settings import Settings, Streaming
-from adapters.slack.status import StatusLine
-from adapters.slack.streams import STREAM_SECONDS, Streams
+from adapters.slack.events import Home
+from adapters.slack.incoming import Incoming
+from adapters.slack.installations import Installations
+from adapters.slack.installing import Installing
+from adapters.slack.outbound import Buttons
+from adapters.slack.sending import EDIT_SECONDS, stopped_by_user
+from adapters.slack.settings import Settings
+from adapters.slack.signature import genuine
+from adapters.slack.streams import STREAM_SECONDS
+from adapters.slack.workspaces import InstalledWorkspaces, OneWorkspace, Opening, Workspace, Workspaces
 from core.channel import Channel, Finding, Gateway, Traits
-from core.errors import DeliveryError
+from core.errors import DeliveryError, LedgerError
 from core.language import detect
-from core.types import ConversationKey, Delivery, Draft, InboundMessage, JsonObject, MessageState
-
-SIGNATURE_WINDOW = 300.0  # seconds (docs.slack.dev/authentication/verifying-requests-from-slack)
-CONVERSATIONS_KEPT = 2_000  # the newest, for when the bot is removed from their channel
-_SCOPES = ("chat:write", "app_mentions:read", "im:history")
+from core.types import Delivery, Draft, JsonObject, ReplyKind
 
 
 def build(name: str, settings: Settings, *, public_url: str) -> Channel:
     """The channel of a section whose secrets are set; opens nothing."""
-    if not settings.token or not settings.signing_secret:
+    if settings.missing():
         raise ValueError(f"channels.{name} lacks {settings.missing()}")
-    return SlackChannel(
-        name=name,
-        bot=settings.bot,
-        api=SlackApi(token=settings.token.get_secret_value(), base_url=settings.api_base_url),
-        signing_secret=settings.signing_secret.get_secret_value(),
-        public_url=public_url,
-        clock=time.time,
-        streaming=settings.streaming,
-    )
+    return SlackChannel(name, settings, public_url=public_url, pool=Pool(), clock=time.time)
 
 
 class SlackChannel:
-    """One Slack app in one workspace."""
+    """One Slack app."""
 
     def __init__(
         self,
-        *,
         name: str,
-        bot: str,
-        api: SlackApi,
-        signing_secret: str,
+        settings: Settings,
+        *,
         public_url: str,
+        pool: Pool,
         clock: Callable[[], float],
-        streaming: Streaming = "auto",
+        random: Callable[[], str] = secrets.token_urlsafe,
         retry_seconds: float = 5.0,
     ) -> None:
         self._name = name
-        self._bot = bot
-        self._api = api
-        self._signing_secret = signing_secret.encode()
+        self._settings = settings
+        self._bot = settings.bot
         self._public_url = public_url
         self._clock = clock
+        self._random = random
         self._retry_seconds = retry_seconds
         self._log = structlog.get_logger().bind(channel=name)
-        # Slack streams in threads only. "native" makes a thread of every direct message, as its agent view does.
-        self._threads = streaming == "native"
-        streams = None if streaming == "edit" else Streams(name, api, clock)
-        self._sending = Sending(api, streams, clock, self._log)
-        self._status = StatusLine(name, api, clock)
+        token = settings.token.get_secret_value() if settings.token else ""
+        self._signing_secret = settings.signing_secret.get_secret_value() if settings.signing_secret else ""
+        self._client_secret = settings.client_secret.get_secret_value() if settings.client_secret else ""
+        self._api = SlackApi(token=token, base_url=settings.api_base_url, pool=pool)
+        self._opening = Opening(name, settings.streaming, clock)
+        self._only = None if settings.several else self._opening(self._api)
+        self._workspaces: Workspaces | None = OneWorkspace(self._only) if self._only else None
         self._gateway: Gateway | None = None
-        self._recent: OrderedDict[ConversationKey, None] = OrderedDict()
-        self._own_user = ""
         self._introduction: asyncio.Task[None] | None = None
-        self._bolt = BoltSide(name, api.client, api.logger)
 
     @property
     def name(self) -> str:
@@ -88,168 +78,153 @@ class SlackChannel:
 
     @property
     def traits(self) -> Traits:
-        pace = STREAM_SECONDS if self._sending.streaming else EDIT_SECONDS
-        return Traits(text_limit=outbound.TEXT_LIMIT, measure=outbound.length, preview_seconds=pace)
+        streaming = self._settings.streaming != "edit" and (self._only is None or self._only.sending.streaming)
+        pace = STREAM_SECONDS if streaming else EDIT_SECONDS
+        return Traits(markup.TEXT_LIMIT, measure=markup.length, split=markup.parts, preview_seconds=pace)
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
     def routes(self, gateway: Gateway) -> Iterable[web.RouteDef]:
         self._gateway = gateway
+        installing = [] if self._only else self._open_to_several(gateway)
+        if self._workspaces is None:
+            raise ValueError("no workspaces")  # one of the two lines above made them
+        bolt = BoltSide(self._name, self._api.client, self._api.logger)
+        # Slack streams in threads only. "native" makes a thread of every direct message, as its agent view does.
+        threads = self._settings.streaming == "native"
+        incoming = Incoming(self._name, self._bot, gateway, self._workspaces, bolt, threads=threads)
 
         async def events(request: web.Request) -> web.StreamResponse:
-            return await self._take_request(gateway, request)
+            return await self._take_request(incoming, request)
 
-        return [web.post(f"/{self._name}/events", events)]
+        return [web.post(f"/{self._name}/events", events), *installing]
 
-    async def _take_request(self, gateway: Gateway, request: web.Request) -> web.StreamResponse:
-        raw = await request.read()
-        if not self._genuine(raw, request.headers):
+    def _open_to_several(self, gateway: Gateway) -> list[web.RouteDef]:
+        name, api, client_id = self._name, self._api, self._settings.client_id
+        installations = Installations(
+            name, gateway, api, client_id=client_id, client_secret=self._client_secret, clock=self._clock
+        )
+        self._workspaces = InstalledWorkspaces(installations, api, self._opening)
+        return Installing(
+            name,
+            gateway,
+            api,
+            installations,
+            client_id=client_id,
+            client_secret=self._client_secret,
+            scopes=(*checking.SCOPES, *checking.OPTIONAL),
+            public_url=self._public_url,
+            authorize_url=f"{self._settings.api_base_url.removesuffix('/api')}/oauth/v2/authorize",
+            clock=self._clock,
+            random=self._random,
+        ).routes()
+
+    async def _take_request(self, incoming: Incoming, request: web.Request) -> web.StreamResponse:
+        raw, headers = await request.read(), request.headers
+        if not genuine(self._signing_secret.encode(), raw, headers, self._clock()):
             self._log.warning("request_refused", reason="signature")
             return web.json_response({"error": "the request is not signed by Slack, or is too old"}, status=401)
-        if "X-Slack-Retry-Num" in request.headers:
-            headers = request.headers
-            self._log.info(
-                "redelivery", number=headers["X-Slack-Retry-Num"], reason=headers.get("X-Slack-Retry-Reason", "")
-            )
+        if "X-Slack-Retry-Num" in headers:
+            reason = headers.get("X-Slack-Retry-Reason", "")
+            self._log.info("redelivery", number=headers["X-Slack-Retry-Num"], reason=reason)
         body = convert.envelope(raw, request.content_type)
         if body is None:
             self._log.warning("request_unreadable", bytes=len(raw))
             return web.Response()
-        found = convert.message(body, channel=self._name, bot=self._bot, own_user=self._own_user, threads=self._threads)
-        if isinstance(found, InboundMessage):
-            await self._receive(gateway, found)
-            return web.Response()
-        if found != convert.NOT_A_MESSAGE:
-            self._log.debug("event_ignored", reason=found)
-            return web.Response()
-        found = convert.command(body, channel=self._name, bot=self._bot)
-        if isinstance(found, InboundMessage):
-            await self._receive(gateway, found)
-            # No words, only: let those who will read the answer see the question.
-            return web.Response() if found.command else web.json_response({"response_type": "in_channel"})
-        if await self._ended(gateway, body):
-            return web.Response()
-        return await self._bolt.answer(request, body)
-
-    async def _receive(self, gateway: Gateway, message: InboundMessage) -> None:
-        receipt = await gateway.receive(message)  # LedgerError goes up: no 200 for what is not on disk
-        if receipt.state is MessageState.WAITING and not receipt.duplicate:
-            language = detect(message.text, message.language)
-            self._status.show(message.address, gateway.phrase(self._bot, "chat_writing", language))
-        self._recent[message.conversation] = None
-        self._recent.move_to_end(message.conversation)
-        if len(self._recent) > CONVERSATIONS_KEPT:
-            self._recent.popitem(last=False)
-
-    async def _ended(self, gateway: Gateway, body: JsonObject) -> bool:
-        """Whether the request was one that ends replies: the stop button, or the bot's removal."""
-        if asked := convert.stopped(body, channel=self._name, bot=self._bot):
-            for conversation in asked:
-                if await gateway.stop(conversation):
-                    break
-            return True
-        place = convert.left(body, self._own_user)
-        if place is None:
-            return False
-        gone = [conversation for conversation in self._recent if place in ("", conversation.chat_id)]
-        self._log.warning("left", place=place or "workspace", conversations=len(gone))
-        for conversation in gone:
-            await gateway.leave(conversation)
-            self._recent.pop(conversation, None)
-        return True
-
-    def _genuine(self, raw: bytes, headers: Mapping[str, str]) -> bool:
-        """v0=HMAC-SHA256(secret, "v0:<timestamp>:<raw body>"), compared in constant time, within five minutes
-        (docs.slack.dev/authentication/verifying-requests-from-slack). Total: no header can make it raise."""
-        timestamp = headers.get("X-Slack-Request-Timestamp", "")
-        if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
-            return False
-        if abs(self._clock() - int(timestamp)) > SIGNATURE_WINDOW:
-            return False
-        base = b"v0:" + timestamp.encode() + b":" + raw
-        expected = "v0=" + hmac.new(self._signing_secret, base, hashlib.sha256).hexdigest()
-        given = headers.get("X-Slack-Signature", "").encode("utf-8", "surrogateescape")
-        return hmac.compare_digest(expected.encode(), given)
+        return await incoming.take(request, body)
 
     # --- out --------------------------------------------------------------------------------------------------------
 
     async def preview(self, draft: Draft) -> str | None:
+        workspace = await self._workspace(draft.address)
         if not draft.reference:
-            self._status.over(draft.address)
+            workspace.status.over(draft.address)
         try:
-            return await self._sending.preview(draft)
+            return await workspace.sending.preview(draft)
         except DeliveryError as error:
             if stopped_by_user(error) and self._gateway is not None:  # whether or not the app is told of it by an event
                 await self._gateway.stop(draft.conversation)
             raise
 
     async def deliver(self, delivery: Delivery) -> str:
+        workspace = await self._workspace(delivery.address)
         if not delivery.reference:
-            self._status.over(delivery.address)
-        return await self._sending.deliver(delivery)
+            workspace.status.over(delivery.address)
+        reference = await workspace.sending.deliver(delivery, self._buttons(delivery), self._begin)
+        if delivery.part == delivery.parts and delivery.kind is not ReplyKind.NOTICE:
+            workspace.status.done(delivery.address)
+        return reference
+
+    async def _begin(self, delivery: Delivery) -> None:
+        if self._gateway is not None:
+            await self._gateway.sending(delivery)
+
+    async def _workspace(self, address: JsonObject) -> Workspace:
+        """The one that an address is in: no other's token is ever used for it. Raises DeliveryError."""
+        team = outbound.string(address, "home_team")
+        enterprise = outbound.string(address, "enterprise")
+        home = Home(team if team or enterprise else outbound.string(address, "team"), enterprise)
+        try:
+            found = await self._workspaces.find(home, fresh=True) if self._workspaces is not None else None
+        except LedgerError as error:
+            raise DeliveryError(f"the installation cannot be looked up: {error}", retryable=True) from error
+        if found is None:
+            raise DeliveryError(f"the app is not installed in workspace {home}: install it at /{self._name}/install")
+        return found
+
+    def _buttons(self, delivery: Delivery) -> Buttons:
+        """What asks for a vote: under the end of an answer, and under nothing else that is said."""
+        wanted = self._settings.feedback and delivery.kind is ReplyKind.ANSWER and delivery.part == delivery.parts
+        if not wanted or self._gateway is None:
+            return None
+        language = detect(delivery.text, "")
+        good, bad = (self._gateway.phrase(self._bot, f"feedback_{vote}", language) for vote in ("good", "bad"))
+        key = delivery.conversation
+        return outbound.vote_buttons(delivery.turn_id, key.chat_id, key.thread_id, good, bad)
 
     # --- start, close, check ----------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Learn who the bot is; when Slack cannot be reached, go on trying in the background. Messages name the bot
         themselves, so they are taken meanwhile."""
-        if not await self._introduced():
-            self._introduction = asyncio.create_task(self._introduce(), name=f"{self._name}-introduction")
+        if self._only is not None and not await self._introduced(self._only):
+            self._introduction = asyncio.create_task(self._introduce(self._only), name=f"{self._name}-introduction")
 
     async def close(self) -> None:
         if self._introduction is not None:
             self._introduction.cancel()
             await asyncio.gather(self._introduction, return_exceptions=True)
             self._introduction = None
-        await self._status.close()
+        for workspace in self._workspaces.known() if self._workspaces is not None else ():
+            await workspace.close()
         await self._api.close()
 
-    async def _introduce(self) -> None:
+    async def _introduce(self, workspace: Workspace) -> None:
         pause = self._retry_seconds
         await asyncio.sleep(pause)
-        while not await self._introduced():
+        while not await self._introduced(workspace):
             pause = min(pause * 2, 300.0)
             await asyncio.sleep(pause)
 
-    async def _introduced(self) -> bool:
+    async def _introduced(self, workspace: Workspace) -> bool:
         """Whether there is nothing more to ask: the bot is known, or Slack refused its token for good."""
         try:
             who, _ = await self._api.call("auth.test", {}, repeatable=True)
         except DeliveryError as error:
             self._log.warning("introduction_failed", reason=error.reason, retry=error.retryable)
             return not error.retryable
-        self._own_user = str(who.get("user_id") or "")
-        self._log.info("introduced", team=who.get("team_id"), user=self._own_user)
+        workspace.own_user = str(who.get("user_id") or "")
+        self._log.info("introduced", team=who.get("team_id"), user=workspace.own_user)
         return True
 
     async def check(self) -> list[Finding]:
-        subject = f"channels.{self._name}"
-        try:
-            who, granted = await self._api.call("auth.test", {}, repeatable=True)
-        except DeliveryError as error:
-            remedy = (
-                "try again later"
-                if error.retryable
-                else "set the bot token (xoxb-...) of the app's OAuth & Permissions page"
-            )
-            return [Finding(f"{subject} token", ok=False, detail=error.reason, remedy=remedy)]
-        findings = [Finding(f"{subject} token", ok=True, detail=f"bot {who.get('user')} in {who.get('team')}")]
-        missing = [scope for scope in _SCOPES if scope not in granted.replace(" ", "").split(",")] if granted else []
-        if missing:
-            remedy = "add them under OAuth & Permissions and reinstall the app"
-            findings.append(
-                Finding(f"{subject} scopes", ok=False, detail=f"missing: {', '.join(missing)}", remedy=remedy)
-            )
-        return [*findings, self._request_url(subject)]
-
-    def _request_url(self, subject: str) -> Finding:
-        path = f"/{self._name}/events"
-        if not self._public_url:
-            return Finding(
-                f"{subject} address", ok=False, detail="Slack has no address to call", remedy="set server.public_url"
-            )
-        return Finding(
-            f"{subject} address",
-            ok=True,
-            detail=f"Request URL of the app's Event Subscriptions: {self._public_url}{path}",
-        )
+        subject, several = f"channels.{self._name}", self._settings.several
+        if several:
+            client_id = self._settings.client_id
+            found = await checking.by_client(subject, self._api, self._clock, client_id, self._client_secret)
+        else:
+            found = await checking.by_token(subject, self._api, self._clock)
+        if any(not finding.ok and finding.subject.endswith((" token", " client")) for finding in found):
+            return found
+        feedback = self._settings.feedback
+        return [*found, *checking.addresses(subject, self._name, self._public_url, several=several, feedback=feedback)]

@@ -10,13 +10,14 @@ from urllib.parse import parse_qs
 
 import orjson
 
+from adapters.slack.events import fields, installed
+from adapters.slack.outbound import string
 from core.types import COMMANDS, ConversationKey, InboundMessage, JsonObject
 
 NOT_A_MESSAGE = "not_a_message"  # the one reason that says: another kind of request, look further
 
 # A person writes these; message_deleted, bot_message, channel_join and the rest are noise. message_changed: see _edit.
 _PERSONS_SUBTYPES = frozenset({"thread_broadcast", "file_share", "me_message"})
-_LEFT = frozenset({"channel_left", "group_left", "channel_deleted", "group_deleted"})
 _PLATFORM_USERS = frozenset({"USLACK", "USLACKBOT"})
 _TS = re.compile(r"[0-9]{1,12}\.[0-9]{1,9}")
 _SCHEME = re.compile(r"^(mailto:|tel:|https?://)")
@@ -31,33 +32,37 @@ def envelope(raw: bytes, content_type: str) -> dict[str, Any] | None:
             value = orjson.loads(raw)
         else:
             form = parse_qs(raw.decode(), keep_blank_values=True, max_num_fields=200)
-            fields = {name: values[0] for name, values in form.items()}
-            value = orjson.loads(fields["payload"]) if "payload" in fields else fields
+            given = {name: values[0] for name, values in form.items()}
+            value = orjson.loads(given["payload"]) if "payload" in given else given
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
 
 
-def message(body: object, *, channel: str, bot: str, own_user: str = "", threads: bool = False) -> InboundMessage | str:
+def message(
+    body: object, *, channel: str, bot: str, own_user: str = "", threads: bool = False, apart: str = ""
+) -> InboundMessage | str:
     """The message of an `event_callback` envelope, or the reason why it is none for the bot.
 
     `own_user` is the bot's user id, needed where the envelope does not name it. The event id is team:channel:ts:
     a mention arrives as app_mention and, when subscribed, as message.channels too, with different event_ids
     (docs.slack.dev/reference/events/app_mention); an edit adds the time of the edit. `threads`: each message at the top
     of a direct conversation begins a thread, as in the agent view (docs.slack.dev/ai/migrating-to-agent-messaging).
+    `apart` comes before the ids of chats and people where several workspaces are served: a person's id is unique within
+    their workspace only (docs.slack.dev/reference/objects/user-object).
     """
-    outer = _object(body)
-    event = _object(outer.get("event"))
+    outer = fields(body)
+    event = fields(outer.get("event"))
     if outer.get("type") != "event_callback" or event.get("type") not in ("message", "app_mention"):
         return NOT_A_MESSAGE
-    team, own_user = _installed(outer, own_user)
-    place = _string(event, "channel")
+    team, own_user = installed(outer, own_user)
+    place = string(event, "channel")
     said, before, version = event, "", ""
     if event.get("subtype") == "message_changed":
         said, before, version = _edit(event)
         if not version:
             return "no_edit_of_a_person"
-    user, ts, raw = _string(said, "user"), _string(said, "ts"), _string(said, "text")
+    user, ts, raw = string(said, "user"), string(said, "ts"), string(said, "text")
     reason = _noise(said, user, own_user)
     if reason:
         return reason
@@ -71,14 +76,14 @@ def message(body: object, *, channel: str, bot: str, own_user: str = "", threads
     if not text and not (mentioned or said.get("files")):
         return "no_text"
     # A thread is named by its root, never by a reply's own ts (docs.slack.dev/reference/methods/chat.postMessage).
-    thread = _string(said, "thread_ts")
+    thread = string(said, "thread_ts")
     thread = (thread if _TS.fullmatch(thread) else "") or ("" if direct and not threads else ts)
-    home = _string(said, "user_team") or _string(said, "team")
+    home = string(said, "user_team") or string(said, "team")
     guest = {"user_team": home} if home and home != team else {}  # of another workspace, in a shared channel
     return InboundMessage(
         event_id=f"{team}:{place}:{ts}" + (f":{version}" if version else ""),
-        conversation=ConversationKey(channel=channel, bot=bot, chat_id=place, thread_id=thread),
-        user_id=user,
+        conversation=ConversationKey(channel=channel, bot=bot, chat_id=apart + place, thread_id=thread),
+        user_id=apart + user,
         text=text,
         address={"channel": place, "thread_ts": thread, "team": team, "user": user} | guest,
         sent_at=float(ts),
@@ -90,58 +95,34 @@ def message(body: object, *, channel: str, bot: str, own_user: str = "", threads
     )
 
 
-def command(body: JsonObject, *, channel: str, bot: str) -> InboundMessage | str:
+def command(body: JsonObject, *, channel: str, bot: str, apart: str = "") -> InboundMessage | str:
     """What a slash command asks for, or the reason why it asks nothing (docs.slack.dev/interactivity/
     implementing-slash-commands).
 
     Its conversation is the direct one it was typed in; in a channel, where commands know no threads, it is one of its
     own for each user. It shows no message, so it has no source_id; nothing of it can be edited.
     """
-    name = _string(body, "command")
+    name = string(body, "command")
     if not name.startswith("/"):
         return NOT_A_MESSAGE
-    place, user, trigger = (_string(body, field) for field in ("channel_id", "user_id", "trigger_id"))
-    if not place or not user or not trigger:
+    place, person, trigger = (string(body, field) for field in ("channel_id", "user_id", "trigger_id"))
+    if not place or not person or not trigger:
         return "no_channel_or_user"
-    team, text = _string(body, "team_id"), readable(_string(body, "text"))
+    user = apart + person
+    team, text = string(body, "team_id"), readable(string(body, "text"))
     word = text.casefold() or (name[1:].casefold() if name[1:].casefold() in COMMANDS else "help")
     direct = place.startswith("D")
     # `otherwise`: where the answer goes when the bot is not in that channel.
-    address = {"channel": place, "thread_ts": "", "team": team, "user": user, "otherwise": user}
+    address = {"channel": place, "thread_ts": "", "team": team, "user": person, "otherwise": person}
     return InboundMessage(
         event_id=f"{team}:command:{trigger}",
-        conversation=ConversationKey(channel=channel, bot=bot, chat_id=place, thread_id="" if direct else user),
+        conversation=ConversationKey(channel=channel, bot=bot, chat_id=apart + place, thread_id="" if direct else user),
         user_id=user,
         text=text,
         address=address,
-        speaker="" if direct else _name(_string(body, "user_name"), user),
+        speaker="" if direct else _name(string(body, "user_name"), person),
         command=word if word in COMMANDS else "",
     )
-
-
-def stopped(body: JsonObject, *, channel: str, bot: str) -> list[ConversationKey]:
-    """The conversations, likeliest first, whose reply a person ended with Slack's stop button
-    (docs.slack.dev/reference/events/agent_session_stopped)."""
-    event = _object(body.get("event"))
-    place, thread = _string(event, "channel"), _string(event, "thread_ts")
-    if event.get("type") != "agent_session_stopped" or not place:
-        return []
-    # A direct message outside threads: Slack names a thread all the same, we do not.
-    threads = dict.fromkeys((thread, "") if place.startswith("D") else (thread,))
-    return [ConversationKey(channel=channel, bot=bot, chat_id=place, thread_id=thread) for thread in threads]
-
-
-def left(body: JsonObject, own_user: str) -> str | None:
-    """The channel that the bot is no longer in; "" when it was removed from the workspace; None for anything else."""
-    event = _object(body.get("event"))
-    kind = event.get("type")
-    if kind == "app_uninstalled" or (kind == "tokens_revoked" and _object(event.get("tokens")).get("bot")):
-        return ""
-    own = _installed(_object(body), own_user)[1]
-    gone = kind == "member_left_channel" and bool(own) and event.get("user") == own
-    if gone or (isinstance(kind, str) and kind in _LEFT):
-        return _string(event, "channel") or None
-    return None
 
 
 def readable(text: str, own_user: str = "") -> str:
@@ -158,7 +139,7 @@ def readable(text: str, own_user: str = "") -> str:
 def _noise(event: dict[str, Any], user: str, own_user: str) -> str:
     if event.get("bot_id") or (own_user and user == own_user):
         return "from_a_bot"
-    if event.get("subtype") is not None and _string(event, "subtype") not in _PERSONS_SUBTYPES:
+    if event.get("subtype") is not None and string(event, "subtype") not in _PERSONS_SUBTYPES:
         return "subtype"
     if not user or user in _PLATFORM_USERS:
         return "not_a_person"
@@ -168,40 +149,28 @@ def _noise(event: dict[str, Any], user: str, own_user: str) -> str:
 def _edit(event: dict[str, Any]) -> tuple[dict[str, Any], str, str]:
     """The new message, the text it had and the time of the edit; "" for the time when nobody edited: a link's preview,
     a reaction's or reply's count and the end of a stream are message_changed, too."""
-    after, before = _object(event.get("message")), _object(event.get("previous_message"))
-    edit = _object(after.get("edited"))
+    after, before = fields(event.get("message")), fields(event.get("previous_message"))
+    edit = fields(after.get("edited"))
     if edit.get("user") != after.get("user") or after.get("text") == before.get("text"):
         return after, "", ""
-    return after, _string(before, "text"), _string(edit, "ts")
+    return after, string(before, "text"), string(edit, "ts")
 
 
 def _forwarded(said: dict[str, Any]) -> str:
     """The words of messages that a person shared without any of their own."""
     attachments = said.get("attachments")
-    shared = [_object(one) for one in attachments] if isinstance(attachments, list) else []
-    return "\n".join(filter(None, (readable(_string(one, "text")) for one in shared if one.get("is_share") is True)))
+    shared = [fields(one) for one in attachments] if isinstance(attachments, list) else []
+    return "\n".join(filter(None, (readable(string(one, "text")) for one in shared if one.get("is_share") is True)))
 
 
 def _speaker(said: dict[str, Any], user: str) -> str:
-    profile = _object(said.get("user_profile"))
-    return _name(next(filter(None, (_string(profile, key) for key in ("display_name", "real_name", "name"))), ""), user)
+    profile = fields(said.get("user_profile"))
+    return _name(next(filter(None, (string(profile, key) for key in ("display_name", "real_name", "name"))), ""), user)
 
 
 def _name(name: str, user: str) -> str:
     """One line that a model can read; a bare id would tell it nothing."""
     return " ".join(name.split())[:80] or f"User {user[-4:]}"
-
-
-def _installed(outer: dict[str, Any], own_user: str) -> tuple[str, str]:
-    """Team and bot user id. authorizations[0] names the workspace that installed the app, also in shared channels."""
-    team = _string(outer, "team_id")
-    authorizations = outer.get("authorizations")
-    if not isinstance(authorizations, list) or not authorizations:
-        return team, own_user
-    first = _object(authorizations[0])
-    if first.get("is_bot") is not False:
-        own_user = _string(first, "user_id") or own_user
-    return _string(first, "team_id") or team, own_user
 
 
 def _mentions(text: str, own_user: str) -> bool:
@@ -219,12 +188,3 @@ def _spelt_out(token: re.Match[str]) -> str:
     if target.startswith(("mailto:", "tel:")):
         return label or bare
     return target if label in ("", target, bare) else f"{label} ({target})"
-
-
-def _object(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _string(values: JsonObject, key: str) -> str:
-    value = values.get(key)
-    return value if isinstance(value, str) else ""

@@ -7,12 +7,14 @@ whole text on the same message mends it; never is there a second one.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from adapters.slack import outbound
+from adapters.slack import markup, outbound
 from adapters.slack.api import Allowance, CallRefused, SlackApi
+from adapters.slack.forms import Forms, for_good, refused_form
+from adapters.slack.outbound import Buttons, Form
 from adapters.slack.streams import STOPPED, Stream, Streams
 from core.errors import DeliveryError
 from core.types import Delivery, Draft, JsonObject
@@ -22,6 +24,7 @@ PREVIEWS_KEPT = 512  # replies whose newest preview is remembered, so that no te
 
 # The preview can no longer become the final text: the text goes into a message of its own.
 _PREVIEW_GONE = frozenset({"message_not_found", "cant_update_message", "edit_window_closed"})
+Begin = Callable[[Delivery], Awaitable[None]]
 _NOT_A_MEMBER = frozenset({"not_in_channel", "channel_not_found"})
 
 
@@ -44,9 +47,12 @@ class _Shown:
 class Sending:
     """Previews and finals of one workspace. `streams` is None where replies grow by edits only."""
 
-    def __init__(self, api: SlackApi, streams: Streams | None, clock: Callable[[], float], log: Log) -> None:
+    def __init__(
+        self, api: SlackApi, streams: Streams | None, forms: Forms, clock: Callable[[], float], log: Log
+    ) -> None:
         self._api = api
         self._streams = streams
+        self._forms = forms
         self._clock = clock
         self._log = log
         self._updates = Allowance(clock)
@@ -65,59 +71,59 @@ class Sending:
         if not draft.reference:
             return await self._begin(draft)
         if shown is not None and shown.stream is not None and shown.stream.open and self._streams is not None:
-            text = outbound.stream_text(draft.text)
+            text = markup.stream_text(draft.text)
             if await self._streams.append(shown.stream, text):
                 return shown.reference
-        text = outbound.draft_text(draft.text)
+        text = markup.draft_text(draft.text)
         if not text or (shown is not None and (shown.text == text or self._too_soon(shown))):
             return draft.reference
         if not self._updates.spare():
             return draft.reference
         self._shown.pop(draft.turn_id, None)  # unknown until Slack confirms
-        markdown = shown is not None and shown.stream is not None
-        reference = await self._update(draft.reference, text, markdown=markdown)
+        reference = await self._update(draft.reference, text, None)
         stream = shown.stream if shown is not None else None
         self._remember(draft.turn_id, _Shown(reference, text, self._clock(), stream))
         return reference
 
-    async def deliver(self, delivery: Delivery) -> str:
-        """Send one part for good. Raises DeliveryError; a repeat after one that is retryable shows nothing twice."""
+    async def deliver(self, delivery: Delivery, buttons: Buttons, begin: Begin) -> str:
+        """Send one part for good, with these buttons under it where Slack shows them; `begin` is called before it goes
+        into a message of its own. Raises DeliveryError; a repeat after one that is retryable shows nothing twice."""
+        buttons = buttons if self._forms.blocks else None
         if not delivery.reference:
-            return await self._post(delivery.address, delivery.text)
+            await begin(delivery)
+            return await self._post(delivery.address, delivery.text, buttons)
         shown = self._shown.get(delivery.turn_id) if delivery.part == 1 else None
         if shown is not None and shown.reference != delivery.reference:
             shown = None
         stream = shown.stream if shown is not None else None
-        if stream is None and shown is not None and shown.text == delivery.text:
+        if stream is None and shown is not None and shown.text == delivery.text and not buttons:
             self._shown.pop(delivery.turn_id, None)
             return delivery.reference  # Slack confirmed this very text already
-        if stream is not None and self._streams is not None and await self._streams.finish(stream, delivery.text):
+        streams = self._streams
+        if stream is not None and streams is not None and await streams.finish(stream, delivery.text, buttons):
             self._shown.pop(delivery.turn_id, None)
             return delivery.reference
         self._updates.take()
         try:
-            reference = await self._update(delivery.reference, delivery.text, markdown=stream is not None)
+            reference = await self._update(delivery.reference, delivery.text, buttons)
         except CallRefused as refusal:
             if refusal.code not in _PREVIEW_GONE:
                 raise
             self._log.info("preview_gone", delivery=delivery.id, reason=refusal.code)
-            reference = await self._post(delivery.address, delivery.text)
+            await begin(delivery)
+            reference = await self._post(delivery.address, delivery.text, buttons)
         self._shown.pop(delivery.turn_id, None)
         return reference
 
     async def _begin(self, draft: Draft) -> str | None:
-        text = outbound.draft_text(draft.text)
+        text = markup.draft_text(draft.text)
         if not text:
             return None
         stream = None
         if self._streams is not None:
-            text = outbound.stream_text(draft.text)
-            stream = await self._streams.start(draft.address, text)
-        if stream is None:
-            text = outbound.draft_text(draft.text)
-            reference = await self._post(draft.address, text)
-        else:
-            reference = stream.reference
+            beginning = markup.stream_text(draft.text)
+            stream = await self._streams.start(draft.address, beginning)
+        reference = await self._post(draft.address, text, None) if stream is None else stream.reference
         self._remember(draft.turn_id, _Shown(reference, text, self._clock(), stream))
         return reference
 
@@ -125,41 +131,60 @@ class Sending:
         """Edits are slower than a stream, and the channel has one pace for both."""
         return self.streaming and self._clock() - shown.at < EDIT_SECONDS
 
-    async def _post(self, address: JsonObject, text: str) -> str:
+    async def _post(self, address: JsonObject, text: str, buttons: Buttons) -> str:
         # Not repeatable: Slack keeps client_msg_id to its own apps (github.com/slackapi/java-slack-sdk/issues/852), and
         # there is no other key that would make a second post the first one.
         try:
-            answer, _ = await self._api.call("chat.postMessage", outbound.post(address, text), repeatable=False)
+            answer = await self._say("chat.postMessage", outbound.post(address), text, buttons)
         except CallRefused as refusal:
             elsewhere = outbound.otherwise(address)
             if elsewhere is None or refusal.code not in _NOT_A_MEMBER:
                 raise
             # A slash command works where the bot is no member: its answer goes to the person alone.
-            answer, _ = await self._api.call("chat.postMessage", outbound.post(elsewhere, text), repeatable=False)
+            answer = await self._say("chat.postMessage", outbound.post(elsewhere), text, buttons)
         reference = outbound.reference_of(answer)
         if not reference:
             raise DeliveryError("chat.postMessage: Slack named no message", unclear=True)
         return reference
 
-    async def _update(self, reference: str, text: str, *, markdown: bool) -> str:
+    async def _update(self, reference: str, text: str, buttons: Buttons) -> str:
+        place = outbound.message(reference)
         try:
             try:
-                answer = await self._edit(reference, text, markdown=markdown)
+                answer = await self._say("chat.update", place, text, buttons)
             except CallRefused as refusal:
                 if refusal.code != "streaming_state_conflict":
                     raise
                 # A stream is still open, ours or that of a process that died.
                 await self._stop(reference)
-                answer = await self._edit(reference, text, markdown=True)
+                answer = await self._say("chat.update", place, text, buttons)
         except DeliveryError as error:
             if error.retry_after is not None:
                 self._updates.pause(error.retry_after)
             raise
         return outbound.reference_of(answer) or reference
 
-    async def _edit(self, reference: str, text: str, *, markdown: bool) -> JsonObject:
-        arguments = outbound.update_markdown(reference, text) if markdown else outbound.update(reference, text)
-        return (await self._api.call("chat.update", arguments, repeatable=True))[0]
+    async def _say(self, method: str, place: dict[str, object], text: str, buttons: Buttons) -> JsonObject:
+        """Give the text in the best form that Slack takes here. A refusal changed nothing, so the next may be tried."""
+        refused: list[Form] = []
+        for form in self._forms.of(buttons):
+            arguments = place | outbound.body(form, text, buttons)
+            if form is Form.MRKDWN and method == "chat.update":
+                # Text alone leaves the blocks that stood there: docs.slack.dev/reference/methods/chat.update
+                arguments["blocks"] = []
+            try:
+                answer, _ = await self._api.call(method, arguments, repeatable=method == "chat.update")
+            except CallRefused as refusal:
+                if form is Form.MRKDWN or not refused_form(refusal.code):
+                    raise
+                self._log.info("form_refused", form=form.name, reason=refusal.code)
+                if for_good(refusal.code):
+                    refused.append(form)
+                continue
+            for never in refused:
+                self._forms.never(never)
+            return answer
+        raise DeliveryError(f"{method}: no form of a message is left")  # MRKDWN is always tried
 
     async def _stop(self, reference: str) -> None:
         try:

@@ -1,46 +1,31 @@
-"""Slack's side on loopback: signs and redelivers events as Slack does, and serves the Web API of one workspace.
+"""Slack's side on loopback: signs and redelivers events as Slack does, and serves the Web API of its workspaces.
 
-Usable in tests and as a source of load. Facts: docs.slack.dev/apis/events-api (three seconds to acknowledge, retries
-nearly at once, after one minute and after five, with X-Slack-Retry-Num and X-Slack-Retry-Reason),
-docs.slack.dev/authentication/verifying-requests-from-slack, docs.slack.dev/interactivity.
+Usable in tests and as a source of load. What people do is here, as docs.slack.dev/reference/events and
+docs.slack.dev/interactivity say that an app hears of it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlencode
 
-import aiohttp
 import orjson
 from aiohttp import web
 
-from adapters.slack.simulator_api import Shown, Workspace
+from adapters.slack.simulator_api import Workspace
+from adapters.slack.simulator_blocks import Shown
+from adapters.slack.simulator_events import FORM, JSON, Event, EventSource
 from adapters.slack.simulator_faults import Call, Fault
+from adapters.slack.simulator_oauth import Grants
 
-__all__ = ["Call", "Event", "Fault", "Shown", "SlackSimulator", "Workspace"]
+__all__ = ["FORM", "Call", "Event", "Fault", "Shown", "SlackSimulator", "Workspace"]
 
-RETRY_PAUSES = (0.0, 60.0, 300.0)  # seconds before each redelivery
-JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 SCOPES = "app_mentions:read,channels:history,chat:write,im:history"
-
-
-@dataclass(slots=True)
-class Event:
-    """One event on its way to the app, with the HTTP status of each try (0: no answer in time)."""
-
-    envelope: Mapping[str, Any]
-    statuses: list[int] = field(default_factory=list)
-
-    @property
-    def accepted(self) -> bool:
-        return bool(self.statuses) and 200 <= self.statuses[-1] < 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +41,10 @@ class Said:
 
 
 class SlackSimulator:
-    """One workspace with one app, whose request URL is `events_url`.
+    """A workspace with one app, whose request URL is `events_url`, and others that may install the app (`add`).
 
     `pace` multiplies the pauses between redeliveries (0: at once); `limits` are calls a minute by method, such as
-    {"chat.update": 50}.
+    {"chat.update": 50}; `agent` is whether the app has the agent view.
     """
 
     def __init__(
@@ -76,9 +61,13 @@ class SlackSimulator:
         limits: Mapping[str, int] | None = None,
         scopes: str = SCOPES,
         stream_seconds: float = 300.0,
+        agent: bool = False,
+        client_id: str = "1.2",
+        client_secret: str = "",
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.events_url = events_url
+        self._source = EventSource(signing_secret, clock, pace, acknowledge_seconds)
+        self._source.url = events_url
         self.base_url = ""  # of the Web API, once started
         self.workspace = Workspace(
             token=token,
@@ -89,30 +78,68 @@ class SlackSimulator:
             limits=limits or {},
             scopes=scopes,
             stream_seconds=stream_seconds,
+            agent=agent,
         )
-        self.events: deque[Event] = deque(maxlen=2_000)
-        self._secret = signing_secret.encode()
-        self._pace = pace
-        self._timeout = aiohttp.ClientTimeout(total=acknowledge_seconds)
+        self.grants = Grants(client_id, client_secret)
+        self.grants.workspaces[team] = self.workspace
+        self.grants.chosen = team
         self._clock = clock
-        self._number = 0
         self._runner: web.AppRunner | None = None
-        self._pool: aiohttp.ClientSession | None = None
+
+    @property
+    def events_url(self) -> str:
+        """The app's request URL."""
+        return self._source.url
+
+    @events_url.setter
+    def events_url(self, url: str) -> None:
+        self._source.url = url
+
+    @property
+    def events(self) -> deque[Event]:
+        """The newest events."""
+        return self._source.events
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         app = web.Application(client_max_size=4 * 1024 * 1024)
-        app.add_routes([web.post("/api/{method}", self.workspace.answer)])
+        app.add_routes(
+            [
+                web.post("/api/oauth.v2.access", self._access),
+                web.post("/api/{method}", self._called),
+                web.get("/oauth/v2/authorize", self.grants.authorize),
+            ]
+        )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port).start()
         self.base_url = f"http://{host}:{self._runner.addresses[0][1]}/api/"
-        self._pool = aiohttp.ClientSession(timeout=self._timeout, connector=aiohttp.TCPConnector(limit=0))
+        await self._source.start()
 
     async def stop(self) -> None:
-        if self._pool is not None:
-            await self._pool.close()
+        await self._source.stop()
         if self._runner is not None:
             await self._runner.cleanup()
+
+    def add(self, team: str, bot_user: str) -> Workspace:
+        """Another workspace, in which the app is not installed yet."""
+        added = Workspace(
+            token="", team=team, bot_user=bot_user, bot_id=f"B{team[1:]}", clock=self._clock, limits={}, scopes=""
+        )
+        self.grants.workspaces[team] = added
+        return added
+
+    async def _called(self, request: web.Request) -> web.StreamResponse:
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        owner = [workspace for workspace in self.grants.workspaces.values() if token and workspace.token == token]
+        return await (owner[0] if owner else self.workspace).answer(request)
+
+    async def _access(self, request: web.Request) -> web.StreamResponse:
+        self.workspace.counts["oauth.v2.access"] += 1
+        if self.grants.unreachable and request.transport is not None:
+            request.transport.abort()
+            return web.Response()
+        answer = self.grants.access(request, {key: str(value) for key, value in (await request.post()).items()})
+        return web.json_response(answer, headers={"Date": self.workspace.date()})
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -131,12 +158,14 @@ class SlackSimulator:
         dm: bool = True,
         thread_ts: str | None = None,
         user: str = "U0000000001",
+        at: Workspace | None = None,
         **extra: Any,
     ) -> Said:
         """A person writes; returns when Slack has its acknowledgement or has given up. `extra` goes into the event."""
-        shown = self.workspace.write(channel, user, text, thread_ts or "")
-        event = self._message(shown) | {"type": "message", "channel_type": "im" if dm else "channel"} | extra
-        return Said(shown, (await self.push(event),))
+        workspace = at or self.workspace
+        shown = workspace.write(channel, user, text, thread_ts or "")
+        kind = {"type": "message", "channel_type": "im" if dm else "channel", "team": workspace.team}
+        return Said(shown, (await self.push(self._message(shown) | kind | extra, workspace),))
 
     async def mention(
         self,
@@ -146,26 +175,59 @@ class SlackSimulator:
         thread_ts: str | None = None,
         user: str = "U0000000001",
         pair: bool = True,
+        at: Workspace | None = None,
     ) -> Said:
         """A person mentions the bot: app_mention and, with `pair`, the same as message.channels, in no order."""
-        shown = self.workspace.write(channel, user, f"<@{self.workspace.bot_user}> {text}", thread_ts or "")
+        workspace = at or self.workspace
+        shown = workspace.write(channel, user, f"<@{workspace.bot_user}> {text}", thread_ts or "")
         kinds: list[dict[str, str]] = [{"type": "app_mention"}]
         if pair:
             kinds.append({"type": "message", "channel_type": "channel"})
-        return Said(shown, tuple(await asyncio.gather(*(self.push(self._message(shown) | kind) for kind in kinds))))
+        said = [self._message(shown) | kind | {"team": workspace.team} for kind in kinds]
+        return Said(shown, tuple(await asyncio.gather(*(self.push(event, workspace) for event in said))))
 
     async def press_button(self, channel: str, action_id: str, user: str = "U0000000001") -> int:
         """A block_actions interaction; returns the HTTP status."""
         action = {"type": "button", "action_id": action_id, "block_id": "b", "value": "1"}
-        interaction = {"type": "block_actions", "user": {"id": user}, "team": {"id": self.workspace.team}}
-        fields = interaction | {"channel": {"id": channel}, "actions": [action], "trigger_id": "1.2.3"}
-        return (await self.post(urlencode({"payload": orjson.dumps(fields).decode()}).encode(), FORM))[0]
+        return await self._interact(channel, user, action, self.workspace, {})
+
+    async def vote(self, shown: Shown, good: bool, user: str = "U0000000001", at: Workspace | None = None) -> int:
+        """A press of one of the buttons under a message; returns the HTTP status. Raises LookupError without any."""
+        for element in (element for block in shown.blocks for element in block.get("elements", ())):
+            if element["type"] == "feedback_buttons":
+                button = element["positive_button" if good else "negative_button"]
+                action = {"type": "feedback_buttons", "action_id": element["action_id"], "block_id": "b"}
+                action |= {"value": button["value"], "text": button["text"]}
+                container = {"type": "message", "message_ts": shown.ts, "channel_id": shown.channel}
+                container |= {"thread_ts": shown.thread_ts} if shown.thread_ts else {}
+                return await self._interact(shown.channel, user, action, at or self.workspace, container)
+        raise LookupError("no such buttons")
+
+    async def _interact(
+        self, channel: str, user: str, action: Mapping[str, Any], workspace: Workspace, container: Mapping[str, Any]
+    ) -> int:
+        team = {"id": workspace.team, "domain": "workspace"}
+        asked: dict[str, Any] = {"type": "block_actions", "user": {"id": user}, "team": team, "enterprise": None}
+        asked |= {"channel": {"id": channel}, "container": container, "actions": [action], "trigger_id": "1.2.3"}
+        return (await self.post(urlencode({"payload": orjson.dumps(asked).decode()}).encode(), FORM))[0]
+
+    async def open_messages(self, channel: str, user: str = "U0000000001", at: Workspace | None = None) -> Event:
+        """A person opens the bot's conversation in an agent app."""
+        workspace = at or self.workspace
+        workspace.meet(channel)
+        event = {"type": "app_home_opened", "user": user, "channel": channel, "tab": "messages"}
+        return await self.push(event | {"event_ts": workspace.stamp()}, workspace)
+
+    async def begin_thread(self, channel: str, user: str = "U0000000001") -> Event:
+        """A person begins a thread in the older view of an assistant."""
+        self.workspace.meet(channel)
+        begun = {"user_id": user, "channel_id": channel, "thread_ts": self.workspace.stamp(), "context": {}}
+        return await self.push({"type": "assistant_thread_started", "assistant_thread": begun})
 
     async def slash_command(self, channel: str, command: str, text: str = "", user: str = "U0000000001") -> int:
         """A slash command; returns the HTTP status."""
-        self._number += 1
         fields = {"command": command, "text": text, "channel_id": channel, "user_id": user, "user_name": "customer"}
-        fields |= {"trigger_id": f"1.2.{self._number}", "team_id": self.workspace.team}
+        fields |= {"trigger_id": f"1.2.{self._source.next_number()}", "team_id": self.workspace.team}
         return (await self.post(urlencode(fields).encode(), FORM))[0]
 
     async def user_edits(self, shown: Shown, text: str) -> Event:
@@ -185,62 +247,28 @@ class SlackSimulator:
 
     # --- how it reaches the app -------------------------------------------------------------------------------------
 
-    def envelope(self, event: Mapping[str, Any]) -> dict[str, Any]:
+    def envelope(self, event: Mapping[str, Any], at: Workspace | None = None) -> dict[str, Any]:
         """An event as Slack wraps it, under a new event_id."""
-        self._number += 1
-        team = self.workspace.team
-        installed = {"enterprise_id": None, "team_id": team, "user_id": self.workspace.bot_user, "is_bot": True}
-        return {
-            "type": "event_callback",
-            "team_id": team,
-            "api_app_id": "A0000000001",
-            "event": dict(event),
-            "event_id": f"Ev{self._number:09d}",
-            "event_time": int(self._clock()),
-            "authorizations": [installed | {"is_enterprise_install": False}],
-            "is_ext_shared_channel": False,
-        }
+        return self._source.envelope(event, at or self.workspace)
 
-    async def push(self, event: Mapping[str, Any]) -> Event:
+    async def push(self, event: Mapping[str, Any], at: Workspace | None = None) -> Event:
         """Deliver an event, and again on Slack's schedule until it is acknowledged."""
-        pushed = Event(self.envelope(event))
-        self.events.append(pushed)
-        await self.redeliver(pushed)
-        for number, pause in enumerate(RETRY_PAUSES, start=1):
-            if pushed.accepted:
-                break
-            await asyncio.sleep(pause * self._pace)
-            await self.redeliver(pushed, number)
-        return pushed
+        self._source.enterprise = self.grants.whole_enterprise
+        return await self._source.push(event, at or self.workspace)
 
     async def redeliver(self, event: Event, number: int = 0) -> int:
         """One try; `number` counts redeliveries. Returns the status, 0 when no answer came in time."""
-        headers: dict[str, str] = {}
-        if number:
-            reason = "http_error" if event.statuses and event.statuses[-1] else "http_timeout"
-            headers = {"X-Slack-Retry-Num": str(number), "X-Slack-Retry-Reason": reason}
-        try:
-            status, _ = await self.post(orjson.dumps(event.envelope), JSON, headers)
-        except (aiohttp.ClientError, TimeoutError):
-            status = 0
-        event.statuses.append(status)
-        return status
+        return await self._source.redeliver(event, number)
 
     async def post(
         self, body: bytes, content_type: str = JSON, headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
         """Any signed request; `headers` replace ours, for forgeries. Returns the status and the answer's body."""
-        if self._pool is None:
-            raise RuntimeError("start() first")
-        signed = self.sign(body) | {"Content-Type": content_type} | dict(headers or {})
-        async with self._pool.post(self.events_url, data=body, headers=signed) as answer:
-            return answer.status, await answer.read()
+        return await self._source.post(body, content_type, headers)
 
     def sign(self, body: bytes, timestamp: int | None = None) -> dict[str, str]:
         """The headers that prove a body to be Slack's."""
-        stamp = str(int(self._clock()) if timestamp is None else timestamp)
-        digest = hmac.new(self._secret, b"v0:" + stamp.encode() + b":" + body, hashlib.sha256).hexdigest()
-        return {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": f"v0={digest}"}
+        return self._source.sign(body, timestamp)
 
     def _message(self, shown: Shown) -> dict[str, Any]:
         event = {"user": shown.user, "text": shown.text, "ts": shown.ts, "channel": shown.channel}

@@ -1,4 +1,4 @@
-"""The simulated workspace as its users see it, and the Web API methods that change it.
+"""A simulated workspace as its users see it, and the Web API methods that change it.
 
 Answers, errors and limits are those of docs.slack.dev/reference/methods; nothing here grows without bound.
 """
@@ -8,36 +8,24 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from email.utils import formatdate
 from typing import Any
 
 import orjson
 from aiohttp import web
 
+from adapters.slack.simulator_agent import AGENT_METHODS, AgentView
+from adapters.slack.simulator_blocks import Shown, as_read, text_error
 from adapters.slack.simulator_faults import Call, Fault
-from adapters.slack.simulator_streams import STREAM_METHODS, LiveStreams, as_read
+from adapters.slack.simulator_streams import STREAM_METHODS, LiveStreams
 
 MESSAGES_KEPT = 5_000  # in all channels together
 CALLS_KEPT = 2_000
 
 _PING = re.compile(r"<(?:!(?:channel|here|everyone|subteam)|@[UW])[^<>]*>")
 _LOOSE_PING = re.compile(r"(?<!\w)@(?:channel|here|everyone)\b")
-
-
-@dataclass(slots=True)
-class Shown:
-    """A message as the people in the channel see it."""
-
-    channel: str
-    ts: str
-    text: str  # entities decoded
-    thread_ts: str = ""
-    user: str = ""  # who wrote it
-    bot: bool = False
-    edits: deque[str] = field(default_factory=lambda: deque(maxlen=200))  # every text it had, oldest first
-    pings: int = 0  # mentions that rang somebody's phone
-    links: bool = False  # unfurled
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +48,13 @@ class Workspace:
         limits: Mapping[str, int],
         scopes: str,
         stream_seconds: float = 300.0,
+        agent: bool = False,
     ) -> None:
         self.team = team
+        self.token = token
+        self.installed = bool(token)
+        self.clock_skew = 0.0  # seconds that Slack's clock is ahead of the simulator's
+        self.view = AgentView(agent=agent)
         self.bot_user = bot_user
         self.bot_id = bot_id
         self.scopes = scopes
@@ -69,9 +62,7 @@ class Workspace:
         self.strangers: set[str] = set()  # channels without the bot
         self.counts: Counter[str] = Counter()  # calls by method
         self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
-        self.statuses: dict[tuple[str, str], str] = {}  # the status line by channel and thread, while it is shown
         self.streams = LiveStreams(clock, stream_seconds)
-        self._token = token
         self._clock = clock
         self._limits = limits  # calls a minute by method; a method that is not named has none
         self._recent: dict[str, deque[float]] = {method: deque(maxlen=calls) for method, calls in limits.items()}
@@ -110,6 +101,10 @@ class Workspace:
         """A person's message appears; `text` is as Slack stores it, with & < > escaped and <@U...> for a mention."""
         return self._show(Shown(channel, self.stamp(), text, thread_ts, user))
 
+    def meet(self, channel: str) -> None:
+        """The channel is there, with nothing in it yet."""
+        self._channels.setdefault(channel, {})
+
     def fail(self, method: str, fault: Fault, times: int = 1) -> None:
         """The next `times` calls of a method go wrong."""
         self._faults.setdefault(method, deque(maxlen=1_000)).extend([fault] * times)
@@ -132,10 +127,17 @@ class Workspace:
             return refusal
         if fault.reset:
             return _cut(request)
-        answer = self._not_allowed(request, arguments) or self._carry_out(method, arguments)
+        refused = None if method == "api.test" else self._not_allowed(request, arguments)
+        answer = refused or self._carry_out(method, arguments)
         if fault.hold is not None:
             await fault.hold.wait()
-        return _cut(request) if fault.drop else _json(answer, headers={"X-OAuth-Scopes": self.scopes})
+        if fault.drop:
+            return _cut(request)
+        return _json(answer, headers={"X-OAuth-Scopes": self.scopes, "Date": self.date()})
+
+    def date(self) -> str:
+        """Slack's clock, as the header says it."""
+        return formatdate(self._clock() + self.clock_skew, usegmt=True)
 
     def _refusal(self, method: str, fault: Fault) -> web.Response | None:
         headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
@@ -158,22 +160,25 @@ class Workspace:
 
     def _not_allowed(self, request: web.Request, arguments: Mapping[str, Any]) -> dict[str, Any] | None:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ") or arguments.get("token", "")
-        if given == self._token:
+        if given == self.token and self.installed:
             return None
         return {"ok": False, "error": "invalid_auth" if given else "not_authed"}
 
     def _carry_out(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        if method == "api.test":
+            return {"ok": True}
         if method == "auth.test":
             who = {"team": "Workspace", "user": "bot", "team_id": self.team, "url": "https://workspace.slack.com/"}
             return {"ok": True, **who, "user_id": self.bot_user, "bot_id": self.bot_id}
-        if method == "assistant.threads.setStatus":
-            return self._status(arguments)
+        if method in AGENT_METHODS:
+            error = self._channel_error(str(arguments.get("channel_id", "")))
+            return {"ok": False, "error": error} if error else self.view.answer(method, arguments)
         if method in STREAM_METHODS:
             return self._streamed(method, arguments)
         if method not in ("chat.postMessage", "chat.update", "chat.delete"):
             return {"ok": False, "error": "unknown_method", "req_method": method}
         channel = self._place(str(arguments.get("channel", "")))
-        error = self._channel_error(channel) or ("" if method == "chat.delete" else _text_error(method, arguments))
+        error = self._channel_error(channel) or ("" if method == "chat.delete" else text_error(method, arguments))
         if error:
             return {"ok": False, "error": error}
         if method == "chat.postMessage":
@@ -205,24 +210,14 @@ class Workspace:
         raw = self.streams.add(channel, shown.ts, str(arguments.get("markdown_text") or ""))
         if method == "chat.stopStream":
             self.streams.end(channel, ts)
-        return self._written(shown, {"markdown_text": raw})
-
-    def _status(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        place, thread = str(arguments.get("channel_id", "")), str(arguments.get("thread_ts", ""))
-        error = self._channel_error(place) or ("" if thread else "invalid_arguments")
-        if error:
-            return {"ok": False, "error": error}
-        self.statuses.pop((place, thread), None)
-        if arguments.get("status") and len(self.statuses) < MESSAGES_KEPT:
-            self.statuses[place, thread] = str(arguments["status"])
-        return {"ok": True}
+        return self._written(shown, {"markdown_text": raw, "under": arguments.get("blocks")})
 
     def _place(self, channel: str) -> str:
         """A person's id stands for the direct conversation with them."""
         if not channel.startswith("U"):
             return channel
         direct = f"D{channel[1:]}"
-        self._channels.setdefault(direct, {})
+        self.meet(direct)
         return direct
 
     def _channel_error(self, channel: str) -> str:
@@ -233,11 +228,15 @@ class Workspace:
         return "not_in_channel" if channel in self.strangers else ""
 
     def _written(self, shown: Shown, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        blocks = arguments.get("under") or arguments.get("blocks")
+        if blocks is not None or arguments.get("text") is None:  # text alone leaves the blocks as they are
+            shown.blocks = tuple(blocks or ())
         raw = str(arguments.get("markdown_text") or arguments.get("text") or "")
         warning = {"warning": "message_truncated"} if len(raw) > 40_000 else {}
         raw = raw[:40_000]
-        shown.text = as_read(raw, markdown=bool(arguments.get("markdown_text")))
-        shown.pings += len(_PING.findall(raw))
+        shown.notification = raw
+        shown.text = as_read({**arguments, "blocks": arguments.get("blocks") or _texts(shown.blocks)})
+        shown.pings += len(_PING.findall(raw)) + len(_PING.findall(str(arguments.get("blocks") or "")))
         if arguments.get("parse") == "full" or _true(arguments.get("link_names")):
             shown.pings += len(_LOOSE_PING.findall(raw))
         shown.links = _true(arguments.get("unfurl_links"))
@@ -249,7 +248,7 @@ class Workspace:
     def _show(self, shown: Shown) -> Shown:
         messages = self._channels.setdefault(shown.channel, {})
         if shown.bot:
-            self.statuses.pop((shown.channel, shown.thread_ts), None)
+            self.view.statuses.pop((shown.channel, shown.thread_ts), None)
         if shown.ts not in messages:
             messages[shown.ts] = shown
             self._oldest.append((shown.channel, shown.ts))
@@ -272,15 +271,8 @@ class Workspace:
         return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06d}"
 
 
-def _text_error(method: str, arguments: Mapping[str, Any]) -> str:
-    text, markdown = str(arguments.get("text") or ""), str(arguments.get("markdown_text") or "")
-    if text and markdown:
-        return "markdown_text_conflict"
-    if not (text or markdown).strip() and not arguments.get("blocks"):
-        return "no_text"
-    if len(markdown) > 12_000 or (method == "chat.update" and len(text) > 4_000):
-        return "msg_too_long"
-    return ""
+def _texts(blocks: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [block for block in blocks if block.get("type") == "markdown"]
 
 
 def _true(value: object) -> bool:

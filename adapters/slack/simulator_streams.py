@@ -6,18 +6,16 @@ some minutes, undocumented (github.com/slackapi/python-slack-sdk/issues/1859: ab
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from adapters.slack.simulator_blocks import blocks_error
+
 STREAM_METHODS = frozenset({"chat.startStream", "chat.appendStream", "chat.stopStream"})
 STREAMS_KEPT = 2_000
 PIECE_LIMIT = 12_000  # characters of one markdown_text
-
-
-_CODE = re.compile(r"(^```.*?(?:^```|\Z)|`[^`\n]+`)", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -46,6 +44,8 @@ class LiveStreams:
         channel, piece = str(arguments.get("channel", "")), str(arguments.get("markdown_text") or "")
         if len(piece) > PIECE_LIMIT:
             return "msg_too_long"
+        if arguments.get("blocks") and method != "chat.stopStream":
+            return "invalid_arguments"
         if method == "chat.startStream":
             if not arguments.get("thread_ts"):
                 return "invalid_arguments"
@@ -60,7 +60,7 @@ class LiveStreams:
             return "message_not_in_streaming_state"
         if method == "chat.appendStream" and not piece:
             return "no_text"
-        return ""
+        return blocks_error(arguments.get("blocks"))
 
     def begin(self, channel: str, ts: str, thread_ts: str) -> None:
         """A stream opens."""
@@ -86,11 +86,3 @@ class LiveStreams:
                 stream.stopped = True
                 found.append(ts)
         return found
-
-
-def as_read(raw: str, *, markdown: bool) -> str:
-    """Entities as people see them; in the code of Markdown they stand as they are."""
-    pieces = _CODE.split(raw) if markdown else [raw]
-    for number in range(0, len(pieces), 2):
-        pieces[number] = pieces[number].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    return "".join(pieces)

@@ -1,13 +1,15 @@
-"""The line "... is writing" under a thread while there is no text yet; whatever fails with it is nobody's trouble.
+"""The sign that a reply is being written, under a thread; whatever fails with it is nobody's trouble.
 
-assistant.threads.setStatus (docs.slack.dev/reference/methods/assistant.threads.setStatus): it goes away by itself when
-a message is sent, or after two minutes. In threads only.
+An agent app has sessions (docs.slack.dev/ai/agent-sessions): "processing" shows the sign with a stop button, until the
+app itself says "active" again. Any other app has a line of text instead, which goes away by itself when a message is
+sent, or after two minutes (docs.slack.dev/reference/methods/assistant.threads.setStatus). Both in threads only. Slack
+does not tell an app which of the two it is: the first one it takes is kept to.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 import structlog
 
@@ -16,61 +18,111 @@ from adapters.slack.api import Allowance, CallRefused, SlackApi
 from core.errors import DeliveryError
 from core.types import JsonObject
 
-LINES_KEPT = 64  # calls on their way; more are left out
-_NEVER = frozenset(
-    {"unknown_method", "method_deprecated", "feature_not_enabled", "missing_scope", "not_allowed_token_type"}
+CALLS_KEPT = 64  # on their way; more are left out
+
+# About the place or the moment; every other refusal is about the app, and stays.
+_HERE = frozenset(
+    {"channel_not_found", "not_in_channel", "is_archived", "thread_not_found", "invalid_thread_ts", "message_not_found"}
 )
+Thread = tuple[str, str]
 
 
 class StatusLine:
-    """The status lines of one workspace. `show` and `over` are cheap and never wait."""
+    """The signs of one workspace. `show`, `over` and `done` are cheap and never wait."""
 
     def __init__(self, name: str, api: SlackApi, clock: Callable[[], float]) -> None:
         self._name = name
         self._api = api
         self._log = structlog.get_logger().bind(channel=name)
         self._allowance = Allowance(clock)
-        self._known = True  # False: Slack said that it has none here
-        self._running: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._overtaken: set[tuple[str, str]] = set()
+        self._sessions = True  # False: the app is no agent
+        self._lines = True  # False: nor has it lines
+        self._running: dict[Thread, asyncio.Task[None]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._overtaken: set[Thread] = set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no call is on its way."""
+        return not self._running and not self._ending
 
     def show(self, address: JsonObject, text: str) -> None:
-        """Begin to show the line in the address's thread, if there is one."""
-        key = outbound.thread_of(address)
-        if key is None or not self._known or key in self._running or len(self._running) >= LINES_KEPT:
+        """Begin to show the sign in the address's thread, if there is one."""
+        thread = outbound.thread_of(address)
+        if thread is None or thread in self._running or len(self._running) >= CALLS_KEPT:
             return
-        if self._allowance.spare():
-            self._running[key] = asyncio.create_task(self._run(key, text), name=f"{self._name}-status")
+        if (self._sessions or self._lines) and self._allowance.spare():
+            self._running[thread] = self._begin(self._run(thread, text))
 
     def over(self, address: JsonObject) -> None:
         """A message goes out there: a line that is still on its way would come after it and stay."""
-        key = outbound.thread_of(address)
-        if key is not None and key in self._running:
-            self._overtaken.add(key)
+        thread = outbound.thread_of(address)
+        if thread is not None and thread in self._running:
+            self._overtaken.add(thread)
+
+    def done(self, address: JsonObject) -> None:
+        """Nothing is being written there any more: Slack does not end a session's sign by itself."""
+        thread = outbound.thread_of(address)
+        if thread is None or not self._sessions or len(self._ending) >= CALLS_KEPT:
+            return
+        self._allowance.take()
+        task = self._begin(self._finish(thread, self._running.get(thread)))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
 
     async def settled(self) -> None:
         """Wait until no call is on its way."""
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        while not self.idle:
+            await asyncio.gather(*self._running.values(), *self._ending, return_exceptions=True)
 
     async def close(self) -> None:
         """Drop what is on its way."""
-        for task in self._running.values():
+        for task in (*self._running.values(), *self._ending):
             task.cancel()
-        await self.settled()
+        await asyncio.gather(*self._running.values(), *self._ending, return_exceptions=True)
+        self._running.clear()
 
-    async def _run(self, key: tuple[str, str], text: str) -> None:
+    def _begin(self, calls: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        return asyncio.create_task(calls, name=f"{self._name}-status")
+
+    async def _run(self, thread: Thread, text: str) -> None:
         try:
-            await self._set(key, text)
-            if key in self._overtaken:
-                await self._set(key, "")
-        except DeliveryError as error:
-            self._log.debug("status_refused", reason=error.reason)
-            if isinstance(error, CallRefused) and error.code in _NEVER:
-                self._known = False
-            self._allowance.pause(error.retry_after or 0.0)
+            if self._sessions and await self._session(thread, "processing"):
+                return
+            if self._lines and not self._sessions:
+                await self._line(thread, text)
         finally:
-            self._running.pop(key, None)
-            self._overtaken.discard(key)
+            self._running.pop(thread, None)
+            self._overtaken.discard(thread)
 
-    async def _set(self, key: tuple[str, str], text: str) -> None:
-        await self._api.call("assistant.threads.setStatus", outbound.status(key, text), repeatable=True)
+    async def _finish(self, thread: Thread, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        if self._sessions:
+            await self._session(thread, "active")
+
+    async def _session(self, thread: Thread, status: str) -> bool:
+        try:
+            await self._api.call("agents.sessions.setStatus", outbound.session(thread, status), repeatable=True)
+        except DeliveryError as error:
+            if self._is_about_the_app(error):
+                self._sessions = False
+            return False
+        return True
+
+    async def _line(self, thread: Thread, text: str) -> None:
+        try:
+            await self._set(thread, text)
+            if thread in self._overtaken:
+                await self._set(thread, "")
+        except DeliveryError as error:
+            if self._is_about_the_app(error):
+                self._lines = False
+
+    async def _set(self, thread: Thread, text: str) -> None:
+        await self._api.call("assistant.threads.setStatus", outbound.line(thread, text), repeatable=True)
+
+    def _is_about_the_app(self, error: DeliveryError) -> bool:
+        self._log.debug("status_refused", reason=error.reason)
+        self._allowance.pause(error.retry_after or 0.0)
+        return isinstance(error, CallRefused) and not error.retryable and error.code not in _HERE

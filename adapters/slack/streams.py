@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from adapters.slack import outbound
+from adapters.slack import markup, outbound
 from adapters.slack.api import Allowance, CallRefused, SlackApi
+from adapters.slack.forms import Forms, for_good, refused_form
+from adapters.slack.outbound import Buttons, Form
 from core.errors import DeliveryError
 from core.types import JsonObject
 
@@ -36,8 +38,9 @@ class Stream:
 class Streams:
     """The streams of one workspace; all conversations share the rates: 20 starts and 100 appends a minute."""
 
-    def __init__(self, name: str, api: SlackApi, clock: Callable[[], float]) -> None:
+    def __init__(self, name: str, api: SlackApi, forms: Forms, clock: Callable[[], float]) -> None:
         self._api = api
+        self._forms = forms
         self._log = structlog.get_logger().bind(channel=name)
         self._starts = Allowance(clock, calls=20, reserve=2)
         self._appends = Allowance(clock, calls=100, reserve=10)
@@ -88,19 +91,30 @@ class Streams:
         stream.open, stream.sent = True, text
         return True
 
-    async def finish(self, stream: Stream, text: str) -> bool:
+    async def finish(self, stream: Stream, text: str, buttons: Buttons) -> bool:
         """End the stream with the whole text; False when an edit has to do that. Raises DeliveryError."""
         if not stream.open or not text.startswith(stream.sent):
             return False
         stream.open = False  # a repeat of this call could show the rest twice; an edit cannot
-        as_written = outbound.streams_as_written(text)
-        arguments = outbound.stream_end(stream.reference, stream.sent, text)
+        right = markup.streams_right(text)
         try:
-            await self._api.call("chat.stopStream", arguments, repeatable=True)
+            await self._end(stream, text, buttons if right else None)
         except CallRefused as refusal:
             if refusal.retryable:
                 stream.open = True
                 raise
             self._log.info("stream_ended", reason=refusal.code)
             return False
-        return as_written
+        return right
+
+    async def _end(self, stream: Stream, text: str, buttons: Buttons) -> None:
+        try:
+            arguments = outbound.stream_end(stream.reference, stream.sent, text, buttons)
+            await self._api.call("chat.stopStream", arguments, repeatable=True)
+        except CallRefused as refusal:
+            if not buttons or not refused_form(refusal.code):
+                raise
+            arguments = outbound.stream_end(stream.reference, stream.sent, text)
+            await self._api.call("chat.stopStream", arguments, repeatable=True)
+            if for_good(refusal.code):
+                self._forms.never(Form.BLOCKS)

@@ -19,6 +19,7 @@ from core.types import Delivery, Draft
 
 TAKEN = ("static", "messages", "events")  # paths below /chat that the section "web" serves
 PULSE_SECONDS = 1.0
+PREVIEW_SECONDS = 0.08  # a draft is drawn anew for each; more often than twelve times a second nobody sees
 
 
 def build(name: str, settings: Settings, *, public_url: str) -> WebChannel:
@@ -43,9 +44,8 @@ class WebChannel:
         pulse_seconds: float = PULSE_SECONDS,
     ) -> None:
         self.name = name
-        # No platform stands behind it: nothing limits a text, a draft costs one small frame per open page, and a bubble
-        # that comes twice is the same bubble.
-        self.traits = Traits(text_limit=1_000_000, preview_seconds=0.0, repeatable=True, parallel=32)
+        # No platform stands behind it: nothing limits a text, and a bubble that comes twice is the same bubble.
+        self.traits = Traits(text_limit=1_000_000, preview_seconds=PREVIEW_SECONDS, repeatable=True, parallel=32)
         self.base = "/chat" if name == "web" else f"/chat/{name}"
         self._settings = settings
         self._public_url = public_url

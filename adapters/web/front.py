@@ -13,8 +13,9 @@ from aiohttp import web
 
 from adapters.web import convert
 from adapters.web.convert import Refusal
+from adapters.web.drawings import Drawings
 from adapters.web.page import COMMON_HEADERS, PHRASES, Asset, Page
-from adapters.web.streams import Board, Stream
+from adapters.web.streams import Board, Seen, Stream
 from core.channel import Gateway
 from core.errors import LedgerError
 from core.throttle import IpThrottle
@@ -76,6 +77,7 @@ class Front:
         self._hosts = (terms.public_url.partition("://")[2].partition("/")[0],) if terms.public_url else ()
         self._pulse: asyncio.Task[None] | None = None
         self._closed = False
+        self._drawings = Drawings()
         self._log = structlog.get_logger().bind(channel=terms.name)
 
     def routes(self) -> Iterable[web.RouteDef]:
@@ -113,9 +115,7 @@ class Front:
             # The ledger's own bubble, so that it is the same one after a reload, and whole where it went out in parts.
             entry = next((bubble for bubble in recent if bubble.id == entry.id), entry)
             waiting = [bubble.id for bubble in recent if bubble.pending]
-        self._board.publish(
-            delivery.conversation, convert.frame("reply", convert.entry_json(entry) | {"waiting": waiting})
-        )
+        self._board.publish(delivery.conversation, convert.frame("reply", self._entry(entry) | {"waiting": waiting}))
 
     async def _serve_page(self, request: web.Request) -> web.Response:
         accepted = request.headers.get("Accept-Language", "")
@@ -214,6 +214,12 @@ class Front:
     async def _snapshot(self, stream: Stream) -> bytes:
         """Everything a page shows, as one event; the draft is left out when its reply is among the bubbles."""
         bubbles = await self._gateway.transcript(stream.conversation, TRANSCRIPT)
+        entries = []
+        for bubble in bubbles:
+            fresh = bubble.role == "bot" and bubble.text not in self._drawings
+            entries.append(self._entry(bubble))
+            if fresh:
+                await asyncio.sleep(0)  # drawing a long transcript holds up nobody else
         growing = self._board.growing(stream.conversation)
         if growing is not None and any(bubble.id == f"t{growing.turn_id}" for bubble in bubbles):
             growing = None
@@ -222,10 +228,15 @@ class Front:
             "snapshot",
             {
                 "engine": self._engine(),
-                "entries": [convert.entry_json(bubble) for bubble in bubbles],
-                "draft": None if growing is None else {"turn": growing.turn_id, "at": 0, "text": growing.text},
+                "entries": entries,
+                "draft": None if growing is None else growing.data_from(Seen()),
             },
         )
+
+    def _entry(self, bubble: Entry) -> dict[str, object]:
+        """The bubble for the page; what the bot says also as nodes."""
+        entry = convert.entry_json(bubble)
+        return entry | {"nodes": self._drawings.of(bubble.text)} if bubble.role == "bot" else entry
 
     def _engine(self) -> dict[str, object]:
         # The detail is written for the operator, so it stays inside.

@@ -15,6 +15,7 @@ FILES = {
     "chat.js": "text/javascript",
     "wire.js": "text/javascript",
     "view.js": "text/javascript",
+    "markup.js": "text/javascript",
     "chat.css": "text/css",
     "icon.svg": "image/svg+xml",
 }

@@ -8,6 +8,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from adapters.markdown.document import Document
+from adapters.markdown.growth import Growth
+from adapters.markdown.web import WebNode, render
 from adapters.web.convert import frame, utf16_length
 from core.types import ConversationKey
 
@@ -17,22 +20,69 @@ DRAFTS = 4_096  # growing replies remembered for those who reconnect
 Key = TypeVar("Key")
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How far a reader has come: so many characters of that version of a turn's draft, and so many of the nodes then
+    shown that stay as they are."""
+
+    turn_id: int = -1
+    version: int = -1
+    characters: int = 0
+    nodes: int = 0
+
+
 @dataclass(slots=True)
 class Growing:
-    """A reply as it grows. `version` changes when the text was replaced instead of continued."""
+    """A reply as it grows. `version` changes when the text was replaced instead of continued.
+
+    It is drawn when a reader asks, once for all of them, and only where it has changed: a draft that nobody sees costs
+    nothing.
+    """
 
     turn_id: int
     text: str
     version: int
-    _frame: tuple[tuple[int, int, int], bytes] = field(default=((-1, -1, -1), b""))
+    _growth: Growth = field(default_factory=Growth)
+    _nodes: list[WebNode] = field(default_factory=list)
+    _kept: int = 0  # nodes that stay as they are
+    _drawn: int = -1  # characters
+    _frame: tuple[tuple[Seen, int, int], bytes] = field(default=((Seen(), -1, -1), b""))
 
-    def frame_from(self, shown: int) -> bytes:
-        """The event that brings a reader from `shown` characters to the whole text; made once for all readers there."""
-        key = (self.version, shown, len(self.text))
+    def replace(self, text: str) -> None:
+        """Take the whole text so far."""
+        if not text.startswith(self.text):
+            self.version += 1
+            self._growth, self._nodes, self._kept, self._drawn = Growth(), [], 0, -1
+        self.text = text
+
+    def seen(self) -> Seen:
+        """What a reader of the whole text has seen."""
+        self._draw()
+        return Seen(self.turn_id, self.version, len(self.text), self._kept)
+
+    def frame_from(self, seen: Seen) -> bytes:
+        """The event that brings a reader from there to the whole text; made once for all readers there."""
+        key = (seen, self.version, len(self.text))
         if self._frame[0] != key:
-            data = {"turn": self.turn_id, "at": utf16_length(self.text[:shown]), "text": self.text[shown:]}
-            self._frame = (key, frame("draft", data))
+            self._frame = (key, frame("draft", self.data_from(seen)))
         return self._frame[1]
+
+    def data_from(self, seen: Seen) -> dict[str, object]:
+        """`text` goes on at `at` (UTF-16 units); `nodes` go on behind the first `keep` of those shown before."""
+        self._draw()
+        same = (seen.turn_id, seen.version) == (self.turn_id, self.version)
+        shown = seen.characters if same else 0
+        keep = min(seen.nodes, self._kept) if same else 0
+        at = utf16_length(self.text[:shown])
+        return {"turn": self.turn_id, "at": at, "text": self.text[shown:], "keep": keep, "nodes": self._nodes[keep:]}
+
+    def _draw(self) -> None:
+        if self._drawn == len(self.text):
+            return
+        document, kept = self._growth.read(self.text)
+        known = min(self._kept, kept)
+        self._nodes = self._nodes[:known] + render(Document(document.blocks[known:]))
+        self._kept, self._drawn = kept, len(self.text)
 
 
 class Stream:
@@ -49,7 +99,7 @@ class Stream:
         self.stale = True  # needs a snapshot; nothing is queued meanwhile, since the snapshot will hold it
         self.last: bytes | None = None  # what to say before closing
         self._frames: deque[bytes] = deque()
-        self._seen = (-1, -1, 0)  # turn, version, characters
+        self._seen = Seen()
         self._wake = asyncio.Event()
         self._wake.set()
 
@@ -85,7 +135,7 @@ class Stream:
 
     def saw(self, growing: Growing | None) -> None:
         """The snapshot carried this draft."""
-        self._seen = (-1, -1, 0) if growing is None else (growing.turn_id, growing.version, len(growing.text))
+        self._seen = Seen() if growing is None else growing.seen()
 
     async def run(self, write: Callable[[bytes], Awaitable[None]], board: Board, snapshot: Snapshot) -> None:
         """Send until closed. `write` waits while the reader is slow; its errors end the stream."""
@@ -112,13 +162,11 @@ class Stream:
         growing = board.growing(self.conversation)
         if growing is None:
             return b""
-        turn_id, version, shown = self._seen
-        if (turn_id, version) != (growing.turn_id, growing.version) or shown > len(growing.text):
-            shown = 0
-        elif shown == len(growing.text):
+        seen = self._seen
+        if (seen.turn_id, seen.version, seen.characters) == (growing.turn_id, growing.version, len(growing.text)):
             return b""
         self.saw(growing)
-        return growing.frame_from(shown)
+        return growing.frame_from(seen)
 
 
 Snapshot = Callable[[Stream], Awaitable[bytes]]
@@ -210,9 +258,7 @@ class Board:
             if len(self._drafts) > DRAFTS:
                 self._drafts.popitem(last=False)
         else:
-            if not text.startswith(known.text):
-                known.version += 1
-            known.text = text
+            known.replace(text)
         for stream in self._watching.get(conversation, ()):
             stream.nudge()
 

@@ -6,21 +6,27 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any, Self, cast
 
+import aiohttp
 from aiohttp import web
+from yarl import URL
 
-from adapters.slack.api import SlackApi
+from adapters.slack.api import Pool
 from adapters.slack.channel import SlackChannel
-from adapters.slack.settings import Streaming
+from adapters.slack.settings import Settings, Streaming
 from adapters.slack.simulator import SlackSimulator
+from adapters.slack.simulator import Workspace as SimulatedWorkspace
+from adapters.slack.workspaces import Workspace
 from core.channel import Gateway
-from core.errors import LedgerError
-from core.types import ConversationKey, Delivery, Draft, InboundMessage, MessageState, Receipt, ReplyKind
+from core.errors import LedgerError, RequestError
+from core.types import ConversationKey, Delivery, Draft, InboundMessage, JsonObject, MessageState, Receipt, ReplyKind
 
 TOKEN = "xoxb-sample-token"
 SECRET = "sample-signing-secret"
+CLIENT, CLIENT_SECRET = "1.2", "sample-client-secret"
 THREAD = "1790000000.000100"
 SAMPLES = Path(__file__).parents[2] / "adapters" / "slack" / "samples"
 
@@ -35,12 +41,16 @@ class KeepingGateway:
     """Keeps messages under their unique key; can be held back, and can fail."""
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[str, str], InboundMessage] = {}
+        self.messages: dict[tuple[str, str], InboundMessage] = {}
         self.calls = 0
         self.failures = 0  # the next so many calls fail
         self.stopped: list[ConversationKey] = []
         self.writing: set[ConversationKey] = set()  # conversations with a reply to stop
         self.left: list[ConversationKey] = []
+        self.begun: list[int] = []  # deliveries that a crash would leave unclear
+        self.votes: list[tuple[ConversationKey, int, str, str]] = []
+        self.facts: dict[tuple[str, str], JsonObject] = {}
+        self.tired = False  # the address has asked too often
         self.entered = asyncio.Event()
         self.gate = asyncio.Event()
         self.gate.set()
@@ -49,27 +59,52 @@ class KeepingGateway:
         self.calls += 1
         self.entered.set()
         await self.gate.wait()
-        if self.failures:
-            self.failures -= 1
-            raise LedgerError("the disk is full")
+        self._fail_if_asked()
         key = (message.conversation.channel, message.event_id)
-        duplicate = key in self.kept
-        self.kept.setdefault(key, message)
-        return Receipt(message_id=len(self.kept), state=MessageState.WAITING, duplicate=duplicate)
+        duplicate = key in self.messages
+        self.messages.setdefault(key, message)
+        return Receipt(message_id=len(self.messages), state=MessageState.WAITING, duplicate=duplicate)
 
     async def stop(self, conversation: ConversationKey) -> bool:
         self.stopped.append(conversation)
         return conversation in self.writing
 
+    async def sending(self, delivery: Delivery) -> None:
+        self.begun.append(delivery.id)
+
     async def leave(self, conversation: ConversationKey) -> None:
         self.left.append(conversation)
+
+    async def feedback(self, conversation: ConversationKey, turn_id: int, user_id: str, vote: str) -> bool:
+        self._fail_if_asked()
+        self.votes.append((conversation, turn_id, user_id, vote))
+        return True
+
+    async def keep(self, channel: str, name: str, value: JsonObject | None) -> None:
+        self._fail_if_asked()
+        self.facts.pop((channel, name), None)
+        if value is not None:
+            self.facts[channel, name] = json.loads(json.dumps(value))  # as a database gives it back
+
+    async def kept(self, channel: str, name: str) -> JsonObject | None:
+        self._fail_if_asked()
+        return self.facts.get((channel, name))
+
+    def admit(self, request: web.Request) -> None:
+        if self.tired:
+            raise RequestError(429, "too often")
 
     def phrase(self, bot: str, name: str, language: str) -> str:
         return f"{bot} {name} {language}"
 
+    def _fail_if_asked(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise LedgerError("the disk is full")
+
     @property
     def texts(self) -> list[str]:
-        return [message.text for message in self.kept.values()]
+        return [message.text for message in self.messages.values()]
 
 
 @web.middleware
@@ -81,6 +116,8 @@ async def ledger_errors(
         return await handler(request)
     except LedgerError:
         return web.Response(status=503)
+    except RequestError as error:
+        return web.Response(status=error.status)
 
 
 class House:
@@ -100,6 +137,9 @@ class House:
         retry_seconds: float = 0.01,
         streaming: Streaming = "edit",
         stream_seconds: float = 300.0,
+        feedback: bool = False,
+        agent: bool = False,
+        several: bool = False,
     ) -> None:
         self.name = name
         self.gateway = KeepingGateway()
@@ -112,6 +152,9 @@ class House:
             scopes=scopes,
             clock=clock,
             stream_seconds=stream_seconds,
+            agent=agent,
+            client_id=CLIENT,
+            client_secret=CLIENT_SECRET,
         )
         self.workspace = self.simulator.workspace
         self._clock = clock
@@ -120,20 +163,34 @@ class House:
         self._public_url = public_url
         self._retry_seconds = retry_seconds
         self._streaming = streaming
+        self._feedback = feedback
+        self._several = several
 
-    def open(self, token: str = TOKEN) -> SlackChannel:
+    def open(self, token: str = TOKEN, client_secret: str = CLIENT_SECRET) -> SlackChannel:
         """A channel as `build` makes it, with the times of a test."""
-        base_url = self._base_url or self.simulator.base_url
+        way = {"client_id": CLIENT, "client_secret": client_secret} if self._several else {"token": token}
+        values = {"api_base_url": self._base_url or self.simulator.base_url, "signing_secret": SECRET}
+        settings = Settings.model_validate(
+            {**way, **values, "streaming": self._streaming, "feedback": self._feedback, "kind": "slack"}
+        )
         return SlackChannel(
-            name=self.name,
-            bot="support",
-            api=SlackApi(token=token, base_url=base_url, timeout_seconds=self._timeout_seconds),
-            signing_secret=SECRET,
+            self.name,
+            settings,
             public_url=self._public_url,
+            pool=Pool(self._timeout_seconds),
             clock=self._clock,
             retry_seconds=self._retry_seconds,
-            streaming=self._streaming,
         )
+
+    @property
+    def address(self) -> str:
+        """Where the channel is served."""
+        return self.simulator.events_url.removesuffix(f"/{self.name}/events")
+
+    def only(self) -> Workspace:
+        """The workspace of the token, from the inside: for waiting until what is in the background has ended."""
+        assert self.channel._only is not None
+        return self.channel._only
 
     async def __aenter__(self) -> Self:
         await self.simulator.start()
@@ -167,3 +224,45 @@ def delivery(text: str, reference: str = "", *, turn_id: int = 1, chat: str = "C
 async def ready(house: House, channel: str = "C1") -> None:
     """A person has written in the channel, so that it exists."""
     await house.simulator.user_says(channel, "hello", dm=False)
+
+
+class Browser:
+    """A person's browser: keeps its cookies, and follows a link only when told to."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self.cookies: dict[str, str] = {}
+
+    async def get(self, url: str, *, cookies: bool = True) -> tuple[int, str, str]:
+        """Status, address of a redirection, body."""
+        kept = "; ".join(f"{name}={value}" for name, value in self.cookies.items()) if cookies else ""
+        headers = {"Cookie": kept} if kept else {}
+        async with (
+            aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
+            http.get(URL(url, encoded=True), allow_redirects=False, headers=headers) as answer,
+        ):
+            for header in answer.headers.getall("Set-Cookie", ()):
+                self.cookies |= {name: morsel.value for name, morsel in SimpleCookie(header).items()}
+            return answer.status, answer.headers.get("Location", ""), await answer.text()
+
+    async def begin(self) -> str:
+        """The install page; returns the address that its button leads to, at the simulator."""
+        status, _, page = await self.get(f"{self._house.address}/slack/install")
+        assert status == 200
+        return page.split('<a href="')[1].split('"')[0].replace("&amp;", "&")
+
+    async def allow(self, workspace: SimulatedWorkspace) -> str:
+        """Press the button and allow it there; returns the address that Slack sends the browser back to."""
+        self._house.simulator.grants.chosen = workspace.team
+        link = f"{await self.begin()}&redirect_uri={self._house.address}/slack/oauth_redirect"
+        status, back, _ = await self.get(link)
+        assert status == 302
+        return back
+
+
+async def installed(house: House, workspace: SimulatedWorkspace) -> None:
+    """A person of that workspace installs the app, over real HTTP."""
+    browser = Browser(house)
+    back = await browser.allow(workspace)
+    status, _, page = await browser.get(back)
+    assert (status, "Thank you" in page) == (200, True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.slack import convert, outbound
-from core.types import ConversationKey, Delivery, InboundMessage, ReplyKind
+from adapters.slack import convert, events, outbound
+from core.types import InboundMessage
 from tests.adapters.samples import written
 from tests.adapters.slack_house import samples
 
@@ -62,18 +62,12 @@ def test_inbound_samples(sample: dict[str, Any]) -> None:
     if found == convert.NOT_A_MESSAGE:
         found = convert.command(body, channel="slack", bot="support")
     assert (written(found) if isinstance(found, InboundMessage) else None) == sample["message"]
-
-
-@pytest.mark.parametrize("sample", samples("delivery"), ids=lambda sample: sample["name"])
-def test_outbound_samples(sample: dict[str, Any]) -> None:
-    fields = sample["delivery"]
-    key, kind = ConversationKey(**fields["conversation"]), ReplyKind(fields["kind"])
-    delivery = Delivery(**(fields | {"conversation": key, "kind": kind}))
-    if delivery.reference:
-        call = {"method": "chat.update", "arguments": outbound.update(delivery.reference, delivery.text)}
-    else:
-        call = {"method": "chat.postMessage", "arguments": outbound.post(delivery.address, delivery.text)}
-    assert [call] == sample["calls"]
+    if "vote" in sample:
+        vote = events.vote(body, channel="slack", bot="support")
+        assert (None if vote is None else asdict(vote)) == sample["vote"]
+    if "opened" in sample:
+        opened = events.opened(body)
+        assert (None if opened is None else asdict(opened)) == sample["opened"]
 
 
 def test_a_mention_and_its_channel_message_have_one_key() -> None:
@@ -190,46 +184,13 @@ def test_readable(written: str, read: str) -> None:
     assert convert.readable(written, BOT) == read
 
 
-@given(st.text())
-def test_no_text_of_the_model_keeps_a_control_character(text: str) -> None:
-    escaped = outbound.escape(text)
-    assert "<" not in escaped
-    assert ">" not in escaped
-    assert len(escaped) == outbound.length(text)
-    assert escaped.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&") == text
-
-
-marked = st.text(st.sampled_from("`~ \n<>!@#&ab:/|") | st.characters(codec="utf-8"), max_size=60)
-
-
-@given(marked, marked)
-def test_what_a_text_becomes_begins_with_what_its_beginning_becomes(beginning: str, rest: str) -> None:
-    assert outbound.markdown(beginning + rest).startswith(outbound.markdown(beginning))
-
-
-@given(marked)
-def test_no_token_of_slacks_is_left_in_markdown(text: str) -> None:
-    for whole in (False, True):
-        shown = outbound.markdown(text, whole=whole)
-        assert not re.search(r"<(?:[!@#]|[a-zA-Z]+:)", shown)
-        assert len(shown) <= outbound.length(text) + shown.count("\u200b")
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("a < b & <order-id>", "a &lt; b &amp; &lt;order-id&gt;"),
-        ("use `cat <file>` & go", "use `cat <file>` &amp; go"),
-        ("``a ` <b>`` <c>", "``a ` <b>`` &lt;c&gt;"),
-        ("`<!channel>`", "`<\u200b!channel>`"),
-        ("```sh\ncat <file> && <!here>\n```\n<a>", "```sh\ncat <file> && <\u200b!here>\n```\n&lt;a&gt;"),
-        ("~~~\n<https://a|b>\n```\n<x>\n~~~~", "~~~\n<https\u200b://a|b>\n```\n<x>\n~~~~"),
-        ("``` <a> ```\n<b>", "``` <a> ```\n&lt;b&gt;"),
-        ("```\n<a>", "```\n<a>"),
-    ],
-)
-def test_markdown(text: str, shown: str) -> None:
-    assert outbound.markdown(text, whole=True) == shown
+def every_event(body: dict[str, Any]) -> None:
+    events.home(body)
+    events.stopped(body, channel="slack", bot="support")
+    events.left(body, BOT)
+    events.opened(body)
+    events.vote(body, channel="slack", bot="support")
+    events.happened_at(body)
 
 
 @given(anything, anything)
@@ -238,8 +199,7 @@ def test_no_value_makes_it_raise(outer: object, inner: Any) -> None:
         convert.message(body, channel="slack", bot="support", own_user=BOT)
         if isinstance(body, dict):
             convert.command(body, channel="slack", bot="support")
-            convert.stopped(body, channel="slack", bot="support")
-            convert.left(body, BOT)
+            every_event(body)
 
 
 @given(
@@ -256,12 +216,48 @@ def test_no_event_makes_it_raise(event: dict[str, Any]) -> None:
         convert.message(envelope(event | {"type": kind}), channel="slack", bot="support")
     edit = {"type": "message", "subtype": "message_changed", "channel": "D1", "message": event | {"edited": event}}
     convert.message(envelope(edit), channel="slack", bot="support")
-    for kind in ("agent_session_stopped", "tokens_revoked", "member_left_channel"):
-        convert.stopped(envelope(event | {"type": kind, "tokens": event}), channel="slack", bot="support")
-        convert.left(envelope(event | {"type": kind, "tokens": event}), BOT)
+    for kind in (
+        "agent_session_stopped",
+        "tokens_revoked",
+        "member_left_channel",
+        "app_home_opened",
+        "assistant_thread_started",
+    ):
+        every_event(envelope(event | {"type": kind, "tokens": event, "tab": "messages", "assistant_thread": event}))
 
 
 @given(st.binary(), st.sampled_from(["application/json", "application/x-www-form-urlencoded", "text/plain"]))
 def test_no_body_makes_it_raise(raw: bytes, content_type: str) -> None:
     found = convert.envelope(raw, content_type)
     assert found is None or isinstance(found, dict)
+
+
+@pytest.mark.parametrize(
+    ("body", "home"),
+    [
+        ({"team_id": "T1"}, events.Home("T1")),
+        ({"team_id": "T2", "authorizations": [{"team_id": "T1"}]}, events.Home("T1")),
+        ({"team_id": "T1", "authorizations": [{"team_id": "T1", "enterprise_id": "E1"}]}, events.Home("T1", "E1")),
+        (
+            {
+                "team_id": "T1",
+                "authorizations": [{"team_id": None, "enterprise_id": "E1", "is_enterprise_install": True}],
+            },
+            events.Home("", "E1"),
+        ),
+        ({"team_id": "T1", "enterprise_id": "E1", "is_enterprise_install": "true"}, events.Home("", "E1")),
+        ({"team_id": "T1", "enterprise_id": "E1", "is_enterprise_install": "false"}, events.Home("T1", "E1")),
+        ({"team": {"id": "T1"}, "enterprise": {"id": "E1"}}, events.Home("T1", "E1")),
+        ({"team": {"id": "T1"}, "enterprise": None}, events.Home("T1")),
+        ({"type": "url_verification"}, None),
+    ],
+)
+def test_whose_installation_a_request_is_for(body: dict[str, Any], home: events.Home | None) -> None:
+    assert events.home(body) == home
+
+
+def test_ids_of_several_workspaces_are_kept_apart() -> None:
+    found = convert.message(direct("a"), channel="slack", bot="support", apart="T2/")
+    assert isinstance(found, InboundMessage)
+    assert (found.conversation.chat_id, found.user_id) == ("T2/D1", "T2/U1")
+    assert (found.address["channel"], found.address["user"]) == ("D1", "U1")

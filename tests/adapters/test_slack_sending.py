@@ -7,20 +7,21 @@ from typing import Any
 import pytest
 
 from adapters.slack.api import Allowance
-from adapters.slack.outbound import TEXT_LIMIT, length
+from adapters.slack.markup import TEXT_LIMIT, length
 from adapters.slack.simulator import Fault
 from core.errors import DeliveryError
+from core.types import ConversationKey, Delivery, ReplyKind
 from tests.adapters.slack_house import House, delivery, draft, ready, samples
 
 
 @pytest.mark.parametrize("sample", samples("delivery"), ids=lambda sample: sample["name"])
 async def test_samples_are_what_slack_gets(sample: dict[str, Any]) -> None:
     fields = sample["delivery"]
-    address = fields["address"]
-    async with House() as house:
-        await ready(house, address["channel"])
-        # The sample's preview is unknown to the simulator; the first call is made all the same.
-        item = delivery(fields["text"], fields["reference"], chat=address["channel"], thread=address["thread_ts"])
+    key, kind = ConversationKey(**fields["conversation"]), ReplyKind(fields["kind"])
+    item = Delivery(**(fields | {"conversation": key, "kind": kind}))
+    async with House(feedback=True) as house:
+        await ready(house, str(item.address["channel"]))
+        # A preview in a sample is unknown to the simulator; the first call is made all the same.
         await house.channel.deliver(item)
         first = house.workspace.calls[0]
         assert {"method": first.method, "arguments": first.arguments} == sample["calls"][0]
@@ -117,7 +118,8 @@ async def test_the_model_can_mention_nobody() -> None:
         for reply in house.workspace.replies("C1"):
             assert reply.pings == 0
             assert not reply.links
-        assert [reply.text for reply in house.workspace.replies("C1")] == [f"{text}!", text]
+        read = text.replace("<https://example.com|x>", "[https://example.com|x](https://example.com%7Cx)")
+        assert [reply.text for reply in house.workspace.replies("C1")] == [f"{read}!", read]
 
 
 async def test_the_simulator_would_notice_a_mention() -> None:
@@ -191,3 +193,17 @@ async def test_a_proxy_of_the_environment_is_used_only_where_it_should_be(monkey
     async with House() as house:
         await ready(house)
         assert await house.channel.deliver(delivery("the answer"))
+
+
+async def test_only_a_new_message_is_recorded_as_begun() -> None:
+    """After a crash an edit may be repeated; a post that may have been made may not."""
+    async with House() as house:
+        await ready(house)
+        reference = await house.channel.preview(draft("Hello"))
+        assert reference
+        await house.channel.deliver(delivery("Hello there", reference))
+        assert house.gateway.begun == []
+        house.workspace.fail("chat.update", Fault(error="message_not_found"))
+        await house.channel.deliver(delivery("Hello again", reference))
+        await house.channel.deliver(delivery("And more"))
+        assert len(house.gateway.begun) == 2

@@ -30,7 +30,7 @@ async def test_a_started_channel_knows_itself_without_the_envelopes_help() -> No
         for user in (house.workspace.bot_user, "U1"):
             envelope = house.simulator.envelope(event | {"user": user}) | {"authorizations": None}
             assert (await house.simulator.post(json.dumps(envelope).encode()))[0] == 200
-        assert [message.user_id for message in house.gateway.kept.values()] == ["U1"]
+        assert [message.user_id for message in house.gateway.messages.values()] == ["U1"]
 
 
 async def test_start_does_not_ask_again_with_a_token_that_was_refused() -> None:
@@ -70,6 +70,77 @@ async def test_check_is_content_when_all_is_set() -> None:
         findings = await house.channel.check()
         assert all(finding.ok for finding in findings)
         assert findings[-1].detail.endswith("https://bot.example.com/slack/events")
+
+
+async def test_check_names_what_would_be_more_comfortable() -> None:
+    async with House(scopes="chat:write,app_mentions:read, im:history, commands") as house:
+        (scopes,) = [finding for finding in await house.channel.check() if finding.subject.endswith("scopes")]
+        assert (scopes.ok, scopes.detail) == (True, "without assistant:write (suggested prompts in the agent view)")
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(
+    ("skew", "ok", "said"),
+    [
+        (0.0, True, "0 s"),
+        (-59.0, True, "59 s ahead of Slack's"),
+        (120.0, False, "120 s behind Slack's"),
+        (-400.0, False, "400 s ahead of Slack's"),
+    ],
+)
+async def test_check_compares_the_clocks(several: bool, skew: float, ok: bool, said: str) -> None:
+    async with House(clock=lambda: 1_790_000_000.0, several=several) as house:
+        house.workspace.clock_skew = skew
+        (clock,) = [finding for finding in await house.channel.check() if finding.subject.endswith("clock")]
+        assert (clock.ok, clock.detail.startswith(said), bool(clock.remedy)) == (ok, True, not ok)
+
+
+async def test_check_of_an_app_for_several_workspaces_says_where_to_install_it() -> None:
+    async with House(several=True) as house:
+        found = {finding.subject: finding for finding in await house.channel.check()}
+        assert all(finding.ok for finding in found.values())
+        assert "https://bot.example.com/slack/install" in found["channels.slack installing"].detail
+        assert "channels.slack token" not in found
+    async with House(several=True, public_url="http://bot.example.com") as house:
+        (finding,) = [finding for finding in await house.channel.check() if not finding.ok]
+        assert "https" in finding.remedy
+
+
+async def test_check_notices_a_wrong_client_secret() -> None:
+    async with House(several=True) as house:
+        channel = house.open(client_secret="a-wrong-secret")
+        (finding,) = await channel.check()
+        assert (finding.ok, "bad_client_secret" in finding.detail) == (False, True)
+        assert "a-wrong-secret" not in str(finding)
+        await channel.close()
+
+
+async def test_check_of_an_unreachable_slack_says_so() -> None:
+    for several in (False, True):
+        async with House(base_url="http://127.0.0.1:9/api/", several=several) as house:
+            (finding,) = await house.channel.check()
+            assert (finding.ok, finding.remedy) == (False, "try again later")
+
+
+def test_settings_of_several_workspaces_need_no_token() -> None:
+    settings = Settings.model_validate({"client_id": "1.2", "signing_secret": SECRET})
+    assert settings.missing() == ["SLACK_CLIENT_SECRET"]
+    complete = Settings.model_validate({"client_id": "1.2", "client_secret": "s3cret", "signing_secret": SECRET})
+    assert complete.missing() == []
+    assert "s3cret" not in repr(complete)
+    assert Settings.model_validate({"client_secret": "s3cret"}).missing() == ["SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET"]
+
+
+def test_a_token_and_a_client_id_are_a_mistake_at_the_start() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate({"client_id": "1.2", "token": TOKEN})
+    assert "unset one of the two" in str(caught.value)
+    assert TOKEN not in str(caught.value)
+
+
+def test_a_section_without_its_secrets_is_not_built() -> None:
+    with pytest.raises(ValueError, match="SLACK_SIGNING_SECRET"):
+        build("slack", Settings.model_validate({"token": TOKEN}), public_url="")
 
 
 def test_settings_name_what_is_missing() -> None:

@@ -18,18 +18,18 @@ METHOD = "assistant.threads.setStatus"
 async def asked(house: House, channel: str = "C1") -> InboundMessage:
     """A person has mentioned the bot, and the line is there if it is to be there."""
     await house.simulator.mention(channel, "where is my order?")
-    await house.channel._status.settled()
-    return list(house.gateway.kept.values())[-1]
+    await house.only().status.settled()
+    return list(house.gateway.messages.values())[-1]
 
 
 async def test_the_line_is_there_until_the_first_text() -> None:
     async with House() as house:
         message = await asked(house)
         thread = ("C1", message.conversation.thread_id)
-        assert house.workspace.statuses == {thread: "support chat_writing "}
+        assert house.workspace.view.statuses == {thread: "support chat_writing "}
         assert house.workspace.counts[METHOD] == 1, "once for a mention that arrives twice"
         await house.channel.preview(replace(draft("It"), address=message.address))
-        assert house.workspace.statuses == {}
+        assert house.workspace.view.statuses == {}
 
 
 async def test_a_line_that_comes_after_the_text_is_taken_away() -> None:
@@ -37,11 +37,11 @@ async def test_a_line_that_comes_after_the_text_is_taken_away() -> None:
         hold = asyncio.Event()
         house.workspace.fail(METHOD, Fault(hold=hold))
         await house.simulator.mention("C1", "hello")
-        (message,) = house.gateway.kept.values()
+        (message,) = house.gateway.messages.values()
         await house.channel.deliver(replace(delivery("It left."), address=message.address))
         hold.set()
-        await house.channel._status.settled()
-        assert house.workspace.statuses == {}
+        await house.only().status.settled()
+        assert house.workspace.view.statuses == {}
 
 
 async def test_outside_threads_there_is_none() -> None:
@@ -89,4 +89,4 @@ async def test_close_waits_for_nothing() -> None:
         house.workspace.fail(METHOD, Fault(hold=asyncio.Event()))
         await house.simulator.mention("C1", "hello")
         await house.channel.close()
-        assert not house.channel._status._running
+        assert not house.only().status._running

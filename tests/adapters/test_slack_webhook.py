@@ -145,7 +145,7 @@ async def test_the_200_waits_until_the_message_is_on_disk() -> None:
         for _ in range(3):
             assert (await house.simulator.push({"type": "reaction_added"})).statuses == [200]
         assert not saying.done()
-        assert house.gateway.kept == {}
+        assert house.gateway.messages == {}
         house.gateway.gate.set()
         assert (await saying).events[0].statuses == [200]
         assert house.gateway.texts == ["hello"]
@@ -183,7 +183,7 @@ async def test_a_mention_arrives_twice_and_is_kept_once() -> None:
         said = await house.simulator.mention("C1", "where is my order?")
         assert [event.statuses for event in said.events] == [[200], [200]]
         assert house.gateway.calls == 2
-        (message,) = house.gateway.kept.values()
+        (message,) = house.gateway.messages.values()
         assert message.text == "where is my order?"
         assert message.conversation.thread_id == said.shown.ts
 
@@ -205,7 +205,7 @@ async def test_bots_get_no_answer() -> None:
 async def test_another_name_has_another_address() -> None:
     async with House(name="slack_de") as house:
         await house.simulator.user_says("D1", "hallo")
-        assert [key[0] for key in house.gateway.kept] == ["slack_de"]
+        assert [key[0] for key in house.gateway.messages] == ["slack_de"]
 
 
 async def test_logs_hold_neither_text_nor_secret() -> None:

@@ -260,7 +260,7 @@ async def test_settings_cannot_break_the_policy() -> None:
 
 async def test_it_is_a_channel() -> None:
     channel: Channel = web_channel.build("web", Settings(), public_url="http://chat.example.com")
-    assert channel.traits.preview_seconds == 0.0
+    assert channel.traits.preview_seconds == 0.08
     assert Settings().missing() == []
     [finding] = await channel.check()
     assert not finding.ok

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 
-from adapters.web.client import View, WebClient
+from adapters.web.client import Event, View, WebClient
 from adapters.web.settings import Settings
 from core.channel import EngineStatus
 from core.types import ConversationKey
@@ -18,21 +18,26 @@ async def say(site: Site, client: WebClient, text: str) -> ConversationKey:
     return site.house.received[-1].conversation
 
 
+def draft(at: int, text: str, nodes: list[object], *, keep: int = 0) -> Event:
+    return "draft", {"turn": 1, "at": at, "text": text, "keep": keep, "nodes": nodes}
+
+
 async def test_a_reply_grows_and_becomes_whole() -> None:
     async with served(House()) as site, visitor(site) as client, watching(client) as watcher:
         assert watcher.view.engine_ready
         key = await say(site, client, "hello")
         assert (await watcher.next())[0] == "message"
         await site.grow(key, 1, "Guten")
-        assert await watcher.next() == ("draft", {"turn": 1, "at": 0, "text": "Guten"})
+        assert await watcher.next() == draft(0, "Guten", [{"t": "p", "c": ["Guten"]}])
         await site.grow(key, 1, "Guten Tag 😀")
-        assert await watcher.next() == ("draft", {"turn": 1, "at": 5, "text": " Tag 😀"})
+        assert await watcher.next() == draft(5, " Tag 😀", [{"t": "p", "c": ["Guten Tag 😀"]}])
         await site.grow(key, 1, "Guten Tag 😀!")
-        assert await watcher.next() == ("draft", {"turn": 1, "at": 12, "text": "!"})
+        assert await watcher.next() == draft(12, "!", [{"t": "p", "c": ["Guten Tag 😀!"]}])
         await site.grow(key, 1, "Guten Tag 😀!")  # the same text again is not sent
         await site.answer(key, 1, "Guten Tag 😀! Bye")
         name, reply = await watcher.next()
         assert (name, reply["id"], reply["waiting"]) == ("reply", "t1", [])
+        assert reply["nodes"] == [{"t": "p", "c": ["Guten Tag 😀! Bye"]}]
         assert watcher.texts() == ["hello", "Guten Tag 😀! Bye"]
         assert not any(bubble.pending or bubble.growing for bubble in watcher.view.bubbles.values())
 
@@ -43,7 +48,28 @@ async def test_a_replaced_draft_starts_again() -> None:
         await site.grow(key, 1, "first try")
         await watcher.until("draft")
         await site.grow(key, 1, "other try")
-        assert await watcher.next() == ("draft", {"turn": 1, "at": 0, "text": "other try"})
+        assert await watcher.next() == draft(0, "other try", [{"t": "p", "c": ["other try"]}])
+
+
+async def test_a_page_gets_the_nodes_of_what_the_bot_says_and_of_nothing_else() -> None:
+    async with served(House()) as site, visitor(site) as client, watching(client) as watcher:
+        key = await say(site, client, "**hello**")
+        assert "nodes" not in (await watcher.until("message"))[1]
+        bold = {"t": "p", "c": [{"t": "b", "c": ["One"]}]}
+        two, three = ({"t": "p", "c": [text]} for text in ("two", "three"))
+        await site.grow(key, 1, "**One**\n\ntwo\n\nthr")
+        assert await watcher.next() == draft(0, "**One**\n\ntwo\n\nthr", [bold, two, {"t": "p", "c": ["thr"]}])
+        await site.grow(key, 1, "**One**\n\ntwo\n\nthree")
+        assert await watcher.next() == draft(17, "ee", [two, three], keep=1)  # what is settled is not sent again
+        async with watching(client) as late:
+            assert late.seen[0][1]["draft"] == draft(0, "**One**\n\ntwo\n\nthree", [bold, two, three])[1]
+            await site.grow(key, 1, "**One**\n\ntwo\n\nthree\n\n4")
+            assert (await late.next())[1]["keep"] == 1
+        await site.answer(key, 1, "**One**\n\ntwo")
+        assert (await watcher.until("reply"))[1]["nodes"] == [bold, two]
+        async with watching(client) as later:
+            entries = later.seen[0][1]["entries"]
+            assert [entry.get("nodes") for entry in entries] == [None, [bold, two]]  # type: ignore[attr-defined]
 
 
 async def test_a_reconnect_in_the_middle_of_a_draft_shows_it_whole() -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import uuid
 
+from adapters.markdown.parse import parse as parse_markdown
+from adapters.markdown.web import render
 from adapters.web import convert
 from adapters.web.client import View
 from adapters.web.streams import DRAFTS, FRAMES, Board, Stream
@@ -13,6 +16,11 @@ from core.types import ConversationKey
 from tests.adapters.web_house import House, served, visitor
 
 KEY = ConversationKey("web", "support", "visitor")
+
+
+def drawn(at: int, text: str, words: str) -> bytes:
+    """A draft of one paragraph that says `words`."""
+    return convert.frame("draft", {"turn": 1, "at": at, "text": text, "keep": 0, "nodes": [{"t": "p", "c": [words]}]})
 
 
 def board(**limits: int) -> Board:
@@ -75,10 +83,7 @@ async def test_a_slow_reader_skips_drafts_and_misses_no_text() -> None:
     await reader.take()
     await reader.leave()
     assert reader.snapshots == 1
-    assert reader.pieces[1:] == [
-        convert.frame("draft", {"turn": 1, "at": 0, "text": text}),
-        convert.frame("draft", {"turn": 1, "at": len(text), "text": "end"}),
-    ]
+    assert reader.pieces[1:] == [drawn(0, text, text.strip()), drawn(len(text), "end", text + "end")]
 
 
 async def test_a_reader_that_is_too_slow_gets_a_new_snapshot() -> None:
@@ -123,9 +128,32 @@ async def test_a_draft_is_written_once_for_all_readers() -> None:
     shown.grow(KEY, 1, "one")
     growing = shown.growing(KEY)
     assert growing is not None
-    assert growing.frame_from(1) is growing.frame_from(1)
-    shown.grow(KEY, 1, "two")  # replaced by a text of the same length
-    assert growing.frame_from(0) == convert.frame("draft", {"turn": 1, "at": 0, "text": "two"})
+    shown_one = growing.seen()
+    shown.grow(KEY, 1, "one two")
+    frame = growing.frame_from(shown_one)
+    assert growing.frame_from(growing.seen()) != frame
+    assert growing.frame_from(shown_one) == frame == drawn(3, " two", "one two")
+    assert growing.frame_from(shown_one) is growing.frame_from(shown_one)
+    shown.grow(KEY, 1, "two one")  # replaced by a text of the same length
+    assert growing.frame_from(shown_one) == drawn(0, "two one", "two one")
+
+
+async def test_what_stays_of_a_draft_is_drawn_once_and_sent_once() -> None:
+    shown = board()
+    reader = Reader(shown)
+    await reader.blocked()
+    blocks = [f"**{number}** `x`" for number in range(40)]
+    for count in range(1, len(blocks) + 1):
+        shown.grow(KEY, 1, "\n\n".join(blocks[:count]))
+        await reader.take()
+    await reader.leave()
+    sent = [json.loads(piece.partition(b"data: ")[2]) for piece in reader.pieces[1:]]
+    assert [len(data["nodes"]) for data in sent] == [1, 2, *[3] * 38]
+    assert [data["keep"] for data in sent] == [0, 0, *range(38)]
+    page: list[object] = []
+    for data in sent:
+        page[data["keep"] :] = data["nodes"]
+    assert page == render(parse_markdown("\n\n".join(blocks)))
 
 
 async def test_drafts_are_bounded() -> None:
@@ -185,7 +213,5 @@ async def test_a_real_reader_that_stops_reading_catches_up() -> None:
 
 
 def parse(block: bytes) -> tuple[str, dict[str, object]] | None:
-    import json
-
     lines = dict(line.split(b": ", 1) for line in block.split(b"\n") if b": " in line)
     return (lines[b"event"].decode(), json.loads(lines[b"data"])) if b"data" in lines else None

@@ -223,21 +223,18 @@ async def test_enter_sends_shift_enter_breaks_and_an_input_method_composes(brows
         clean(site, record)
 
 
-async def test_what_is_said_is_text_and_only_web_addresses_are_links(browser: Browser) -> None:
+async def test_what_a_visitor_writes_is_text_and_only_web_addresses_are_links(browser: Browser) -> None:
     evil = (
         '<img src=x onerror="document.title=1"> javascript:alert(1) see https://shop.example.com/a?b=1&c=2). **bold**'
     )
     async with served(House()) as site, visit(browser, f"{site.url}/chat") as (page, record):
-        key = await write(site, page, "<b>hello</b>")
-        await site.grow(key, 1, evil)
-        await shows(page, "<b>hello</b>", evil)
-        await site.answer(key, 1, evil)
-        await shows(page, "<b>hello</b>", evil)
+        await write(site, page, evil)
+        await shows(page, evil)
         link = page.locator(".bubble a")
         await expect(link).to_have_count(1)
         await expect(link).to_have_attribute("href", "https://shop.example.com/a?b=1&c=2")
         assert "noopener" in (await link.get_attribute("rel") or "")
-        assert await page.locator(".bubble img, .bubble b").count() == 0
+        assert await page.locator(".bubble img, .bubble strong").count() == 0
         clean(site, record)
 
 

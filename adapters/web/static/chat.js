@@ -52,7 +52,7 @@ const events = {
     const keys = entries.map(show);
     if (draft) {
       const key = `t${draft.turn}`;
-      view.grow(key, 0, draft.text);
+      view.grow(key, draft);
       keys.push(key);
     }
     keys.push(...outbox.unsent.map((message) => showUnsent(message)));
@@ -62,17 +62,18 @@ const events = {
     tell();
     outbox.pump();
   },
-  draft({ turn, at, text }) {
-    if (finished.has(`t${turn}`)) return;
-    if (!view.grow(`t${turn}`, at, text)) line.open();
+  draft(draft) {
+    const key = `t${draft.turn}`;
+    if (finished.has(key)) return;
+    if (!view.grow(key, draft)) line.open();
     view.await(pending.size > 0);
   },
   reply({ waiting, ...entry }) {
     const fresh = !finished.has(entry.id);
-    show(entry);
+    const shown = show(entry);
     const still = new Set(waiting ?? []);
     for (const [key, id] of pending) if (!still.has(id)) pending.delete(key);
-    if (fresh) view.announce(entry.text);
+    if (fresh) view.announce(view.words(shown));
     view.await(pending.size > 0);
   },
   message(entry) {

@@ -1,5 +1,7 @@
 // What is seen: one element per bubble, found by its key. Text is only ever set as text.
 
+import { build, link } from "./markup.js";
+
 const LINK = /https?:\/\/[^\s<>"'`，。！？；：、（）《》【】「」“”]+/g;
 const NEAR = 80; // pixels from the end that still count as reading the newest
 
@@ -20,12 +22,9 @@ function linked(text) {
     // A closing bracket belongs to the sentence unless the address opened one.
     while (address.endsWith(")") && !address.includes("(")) address = address.slice(0, -1).replace(/[.,!?:;]+$/, "");
     if (!valid(address)) continue;
-    const link = document.createElement("a");
-    link.href = address;
-    link.target = "_blank";
-    link.rel = "noopener noreferrer nofollow";
-    link.textContent = address;
-    parts.append(text.slice(done, match.index), link);
+    const element = link(address);
+    element.textContent = address;
+    parts.append(text.slice(done, match.index), element);
     done = match.index + address.length;
   }
   parts.append(text.slice(done));
@@ -61,11 +60,11 @@ export class View {
     if (this.following) this.log.scrollTop = this.log.scrollHeight;
   }
 
-  /** Make or change a bubble. */
-  put(key, { role, text, at }) {
+  /** Make or change a bubble: of nodes where there are some, of text otherwise. */
+  put(key, { role, text, at, nodes }) {
     const bubble = this.bubbles.get(key) ?? this.make(key, role);
     if (bubble.text !== text || bubble.growing) {
-      bubble.body.replaceChildren(linked(text));
+      bubble.body.replaceChildren(nodes ? build(nodes) : linked(text));
       bubble.text = text;
     }
     bubble.growing = false;
@@ -79,19 +78,17 @@ export class View {
     this.follow();
   }
 
-  /** Continue a growing bubble at a place (UTF-16 units); false when something before it is missing. */
-  grow(key, at, text) {
+  /** Continue a growing bubble: its text at a place (UTF-16 units), its nodes behind the first `keep`. False when
+   *  something before it is missing. */
+  grow(key, { at, text, keep, nodes }) {
     const bubble = this.bubbles.get(key) ?? this.make(key, "bot");
-    if (at > bubble.text.length) return false;
-    const start = bubble.growing ? at : 0;
+    const { body } = bubble;
+    if (at > bubble.text.length || keep > (bubble.growing ? body.childNodes.length : 0)) return false;
     bubble.text = bubble.text.slice(0, at) + text;
-    if (bubble.growing) {
-      bubble.body.firstChild.replaceData(start, bubble.body.firstChild.length - start, text);
-    } else {
-      bubble.growing = true;
-      bubble.element.classList.add("growing");
-      bubble.body.replaceChildren(document.createTextNode(bubble.text));
-    }
+    bubble.growing = true;
+    bubble.element.classList.add("growing");
+    while (body.childNodes.length > keep) body.lastChild.remove();
+    body.append(build(nodes));
     this.follow();
     return true;
   }
@@ -100,7 +97,7 @@ export class View {
     const element = document.createElement("li");
     element.className = `bubble ${role}`;
     element.dataset.key = key;
-    const body = document.createElement("p");
+    const body = document.createElement("div");
     body.className = "text";
     body.dir = "auto";
     const time = document.createElement("time");
@@ -112,6 +109,11 @@ export class View {
     const bubble = { element, body, meta, time, text: "", growing: false };
     this.bubbles.set(key, bubble);
     return bubble;
+  }
+
+  /** What a bubble says, without its marks. */
+  words(key) {
+    return this.bubbles.get(key).body.innerText;
   }
 
   /** How a message of ours stands: "" (the server has it), "sending", "failed" (with a button), or words of its own. */
