@@ -1,39 +1,53 @@
-"""`python main.py bench`: measures the bars side by side in one run and prints a table with a verdict for each."""
+"""`python main.py bench [NAME ...]`: measures the bars in one run and prints a table with a verdict for each."""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import platform
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from bench import measures
+from bench import channels, measures
 from bench.measures import Row
 from commands import Plan, Serve
 from core.machine import look
 
+MEASURES: Mapping[str, Callable[[Path], Awaitable[list[Row]]]] = {
+    "start": measures.start,
+    "accepting": measures.accepting,
+    "first-text-1": partial(measures.first_text, users=1, rounds=40),
+    "first-text-32": partial(measures.first_text, users=32, rounds=6),
+    "cost": measures.cost,
+    "telegram": channels.telegram,
+    "wechat": channels.wechat,
+}
+
 
 async def run(plan: Plan, serve: Serve) -> int:
-    """Measure all; with `--write FILE`, leave the table there as Markdown too."""
+    """Measure all, or what is named; with `--write FILE`, leave the table there as Markdown too."""
+    parser = argparse.ArgumentParser(prog="main.py bench")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASURES)}; all without")
+    parser.add_argument("--write", type=Path)
+    wanted = parser.parse_args(plan.arguments)
+    if unknown := set(wanted.names) - MEASURES.keys():
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
     console = Console()
     rows: list[Row] = []
-    for name, measure in (
-        ("start and memory", measures.start(plan.home)),
-        ("accepting", measures.accepting(plan.home)),
-        ("first text, 1 user", measures.first_text(plan.home, 1, 40)),
-        ("first text, 32 users", measures.first_text(plan.home, 32, 6)),
-        ("cost of a message", measures.cost(plan.home)),
-    ):
-        console.print(f"measuring: {name} ...", style="dim")
-        rows += await measure
+    for name, measure in MEASURES.items():
+        if not wanted.names or name in wanted.names:
+            console.print(f"measuring: {name} ...", style="dim")
+            rows += await measure(plan.home)
     table = Table("what", "measured", "bar", "")
     for row in rows:
         table.add_row(row.what, row.measured, row.bar, _verdict(row))
     console.print(table)
-    if plan.arguments[:1] == ("--write",) and len(plan.arguments) == 2:
-        await asyncio.to_thread(Path(plan.arguments[1]).write_text, markdown(rows), encoding="utf-8")
+    if wanted.write is not None:
+        await asyncio.to_thread(wanted.write.write_text, markdown(rows), encoding="utf-8")
     return 0
 
 

@@ -112,7 +112,7 @@ class SlackChannel:
             installations,
             client_id=client_id,
             client_secret=self._client_secret,
-            scopes=(*checking.SCOPES, *checking.OPTIONAL),
+            scopes=checking.wanted(agent=self._settings.streaming == "native"),
             public_url=self._public_url,
             authorize_url=f"{self._settings.api_base_url.removesuffix('/api')}/oauth/v2/authorize",
             clock=self._clock,

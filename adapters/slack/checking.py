@@ -11,9 +11,15 @@ from core.channel import Finding
 from core.errors import DeliveryError
 
 SCOPES = ("chat:write", "app_mentions:read", "im:history")
-# Asked for at an installation as well; without them it works, less comfortably.
+# Without them it works, less comfortably.
 OPTIONAL = {"assistant:write": "suggested prompts in the agent view", "commands": "a slash command"}
 SKEW_SECONDS = 60.0
+
+
+def wanted(*, agent: bool) -> tuple[str, ...]:
+    """What an installation asks for. assistant:write is for apps that Slack knows as agents, which it adds it to
+    (docs.slack.dev/ai/agent-sessions); of another it would be asked in vain."""
+    return (*SCOPES, "commands", *(("assistant:write",) if agent else ()))
 
 
 async def by_token(subject: str, api: SlackApi, clock: Callable[[], float]) -> list[Finding]:

@@ -56,7 +56,9 @@ class SlackSide:
         ]
 
     def typing(self, user: int) -> bool:
-        return False
+        view = self._simulator.workspace.view
+        working = (place for place, status in view.sessions.items() if status == "processing")
+        return any(channel == _direct(user) for channel, _ in (*view.statuses, *working))
 
     def trouble(self, name: str, user: int) -> None:
         workspace = self._simulator.workspace

@@ -26,7 +26,7 @@ async def test_the_pages_ask_for_what_is_needed_and_leave_nothing_behind() -> No
         asked = parse_qs(urlsplit(link).query)
         assert link.startswith(house.simulator.base_url.removesuffix("/api/") + "/oauth/v2/authorize?")
         assert asked["redirect_uri"] == ["https://bot.example.com/slack/oauth_redirect"]
-        assert set(asked["scope"][0].split(",")) >= {"chat:write", "im:history", "app_mentions:read", "assistant:write"}
+        assert asked["scope"] == ["chat:write,app_mentions:read,im:history,commands"]
         async with aiohttp.ClientSession() as http, http.get(f"{house.address}/slack/install") as answer:
             assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
             assert (answer.headers["Cache-Control"], answer.headers["Referrer-Policy"]) == ("no-store", "no-referrer")
@@ -105,3 +105,9 @@ async def test_a_slack_that_cannot_be_reached_is_said_to_be_that() -> None:
         status, _, page = await browser.get(back)
         assert status == 502
         assert "begin again" in page
+
+
+async def test_an_agent_asks_for_its_view() -> None:
+    async with house_of(streaming="native") as house:
+        asked = parse_qs(urlsplit(await Browser(house).begin()).query)
+        assert "assistant:write" in asked["scope"][0].split(",")
