@@ -48,6 +48,9 @@ class Driver(Protocol):
     def seen(self, user: int) -> list[str]:
         """What the bot has said to a user and stands there now, oldest first."""
 
+    def under_way(self) -> int:
+        """Messages of users that the gateway has not taken yet."""
+
     async def forged(self) -> int:
         """The status of a delivery that somebody else made up."""
 
@@ -111,6 +114,9 @@ class Telegram:
     def seen(self, user: int) -> list[str]:
         return self.simulator.bot_texts(1000 + user)
 
+    def under_way(self) -> int:
+        return self.simulator.webhook.pending
+
     async def forged(self) -> int:
         return await _status(self.url, b'{"update_id": 1}', {"X-Telegram-Bot-Api-Secret-Token": "guessed"})
 
@@ -160,6 +166,9 @@ class Slack:
 
     def seen(self, user: int) -> list[str]:
         return [message.text for message in self.simulator.workspace.replies(self._channel(user))]
+
+    def under_way(self) -> int:
+        return 0  # `say` waits
 
     async def forged(self) -> int:
         headers = {"X-Slack-Signature": "v0=" + "0" * 64}
@@ -230,6 +239,9 @@ class WeChat:
 
     def seen(self, user: int) -> list[str]:
         return self.simulator.answers(f"o{user:027d}")
+
+    def under_way(self) -> int:
+        return len(self._waiting)
 
     async def forged(self) -> int:
         return await _status(self.simulator.webhook, b"<xml/>", {}, signature="0" * 40, timestamp="1", nonce="1")
@@ -308,6 +320,9 @@ class Web:
             return []
         return [bubble.text for bubble in self._visitors[user][1].bubbles.values() if bubble.role == "bot"]
 
+    def under_way(self) -> int:
+        return 0  # `say` waits
+
     async def forged(self) -> int:
         headers = {"Origin": "https://elsewhere.example", "Sec-Fetch-Site": "cross-site"}
         return await _status(f"{self.address}/chat/messages", b'{"id": "x", "text": "x"}', headers)
@@ -382,6 +397,9 @@ class Api:
 
     def seen(self, user: int) -> list[str]:
         return list(self._answers.get(user, ()))
+
+    def under_way(self) -> int:
+        return 0  # `say` waits
 
     async def forged(self) -> int:
         return await _status(f"{self.address}/ask", b'{"text": "x"}', {"Authorization": "Bearer guessed"})

@@ -18,7 +18,6 @@ that could begin a style and has a partner in its line, inside three backticks i
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from adapters.markdown.document import Document, Run, Runs, Style, plain_text
@@ -96,9 +95,12 @@ class _Inline:
             kept.extend((run,) if linked else written_out((run,)))
         self._nodes = nest(kept)
         # A sign alone in its line pairs with nothing.
-        self._signs = Counter(sign for sign in plain_text(kept) if sign in "*_~`")
+        said = plain_text(kept)
+        self._signs = {sign: said.count(sign) for sign in _SIGNS.values()}
         for run in kept:
-            self._signs.update(sign for style, sign in _SIGNS.items() if style & run.style)
+            if run.style is not Style.PLAIN:
+                for style, sign in _SIGNS.items():
+                    self._signs[sign] += bool(style & run.style)
 
     def text(self) -> str:
         return self._join(self._nodes)

@@ -47,7 +47,7 @@ _LINE_START = re.compile(
     re.MULTILINE,
 )
 _ENTITY = re.compile(r"&(?=#?\w{1,31};)", re.ASCII)
-_PLAIN = re.compile(r"[^&<>\\*`~\[\]_!]*")
+_MARK = re.compile(r"[&<>\\*`~\[\]_!]")
 _TOKEN = re.compile(r"<(?=[!@#]|[a-zA-Z]+:)")
 
 
@@ -170,15 +170,15 @@ class _Writer:
         return _TOKEN.sub(f"<{_BREAK}", text) if self._slack else text
 
     def _literal(self, text: str, before: str, behind: str, brackets: bool) -> str:
-        if _PLAIN.fullmatch(text):
-            return text
-        entities = {found.start() for found in _ENTITY.finditer(text)}
-        written = []
-        for at, char in enumerate(text):
+        def escaped(found: re.Match[str]) -> str:
+            at = found.start()
+            if found.group() == "&":
+                return "&amp;" if _ENTITY.match(text, at) else "&"
             left = text[at - 1] if at else before
             right = text[at + 1] if at + 1 < len(text) else behind
-            written.append("&amp;" if at in entities else self._char(char, left, right, brackets))
-        return "".join(written)
+            return self._char(found.group(), left, right, brackets)
+
+        return _MARK.sub(escaped, text)
 
     def _char(self, char: str, left: str, right: str, brackets: bool) -> str:
         if char in "<>":

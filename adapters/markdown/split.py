@@ -188,7 +188,9 @@ class _Cutter:
         def said(*some: Run) -> int:
             return self._size((replace(block, runs=some),), wrap)
 
-        count, used = self._most(len(runs), lambda at: said(runs[at]), lambda number: said(*runs[:number]), room)
+        count, used = self._most(
+            len(runs), lambda at: said(runs[at]), lambda number: said(*runs[:number]), room, apart=0
+        )
         longest, total = sum(len(run.text) for run in runs[:count]), sum(len(run.text) for run in runs)
         if count < len(runs):
             torn = runs[count]
@@ -214,15 +216,17 @@ class _Cutter:
         tail = text[end:].removeprefix("\n")
         return (replace(code, text=text[:end]),), ((replace(code, text=tail),) if tail.strip() else ())
 
-    def _most(self, count: int, size: Callable[[int], int], length: Callable[[int], int], room: int) -> tuple[int, int]:
+    def _most(
+        self, count: int, size: Callable[[int], int], length: Callable[[int], int], room: int, *, apart: int = 1
+    ) -> tuple[int, int]:
         """How many of these things fit together, and how long they are; 0 when not even one does.
 
-        They are measured one by one until they fill the room; what stands between them is then learned from what some
-        of them are together.
+        They are measured one by one until they fill the room; what stands between them, at least `apart`, is then
+        learned from what some of them are together.
         """
         ends = [0]
         while len(ends) <= count and (end := ends[-1] + size(len(ends) - 1)) <= room:
-            ends.append(end)
+            ends.append(end + apart)
         low, used, high = 0, 0, len(ends)
         number, between = high - 1, 0.0
         for _ in range(_TRIES):

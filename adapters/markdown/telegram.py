@@ -7,6 +7,7 @@ and `code` stand alone, quotes do not nest, entities nest or are apart, never ov
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -21,6 +22,8 @@ LINKS = (
     "https:",
     "tg:",
 )  # TDLib's LinkManager takes no mailto: in a text_link; it finds bare addresses itself
+
+_MENTION = re.compile(r"tg:/*user\b", re.IGNORECASE)  # calls a person, and the model is to call nobody
 
 Entity = dict[str, str | int]
 _NAMES = {Style.BOLD: "bold", Style.ITALIC: "italic", Style.STRIKE: "strikethrough", Style.CODE: "code"}
@@ -93,7 +96,7 @@ class _Page:
         """Links that Telegram would not make, or finds by itself, as text; a link that is code is a link."""
         kept: list[Run] = []
         for run in runs:
-            if run.url and (not run.url.startswith(LINKS) or self._links >= MAX_ENTITIES or shows_address(run)):
+            if run.url and (not leads(run.url) or self._links >= MAX_ENTITIES or shows_address(run)):
                 kept.extend(written_out((run,)))
             elif run.url:
                 self._links += 1
@@ -132,6 +135,11 @@ class _Page:
             inside = [entity for entity in self._entities if int(entity["offset"]) >= start]
             del self._entities[len(self._entities) - len(inside) :]
             self._entities += [{"type": "blockquote", "offset": start, "length": end - start}, *inside]
+
+
+def leads(url: str) -> bool:
+    """Whether Telegram makes a link of it, and not a mention of somebody."""
+    return url.startswith(LINKS) and not _MENTION.match(url)
 
 
 def _worthiest(entities: Sequence[Entity]) -> list[Entity]:

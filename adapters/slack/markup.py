@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 
+from adapters.markdown.document import Document
 from adapters.markdown.parse import parse
 from adapters.markdown.slack import BREAK, escape, render, render_markdown
 from adapters.markdown.split import split
@@ -36,7 +37,7 @@ _DOUBTFUL = re.compile(r"[&<>]|\]\(|\]:|\u200b|[*_~][^\x00-\x7f]|[^\x00-\x7f][*_
 def shown(text: str) -> str:
     """Standard Markdown of a whole text."""
     written = render_markdown(parse(text))
-    # Only a text made to do so grows like that (a row of a table for each of thousands of columns).
+    # A part of a reply and a preview are far below it: whoever gives more gets what fits.
     return written if len(written) <= MARKDOWN_LIMIT else clip(escape(text), MARKDOWN_LIMIT)
 
 
@@ -50,7 +51,11 @@ def notification(text: str) -> str:
 
 def length(text: str) -> int:
     """Characters of the longer of the two forms."""
-    document = parse(text)
+    return document_length(parse(text))
+
+
+def document_length(document: Document) -> int:
+    """The same of what was read already."""
     return max(len(render(document)), len(render_markdown(document)))
 
 
@@ -61,7 +66,7 @@ def length_escaped(text: str) -> int:
 
 def parts(text: str) -> list[str]:
     """The text in parts that fit, fences, lists and tables whole in each."""
-    return split(text, TEXT_LIMIT, length)
+    return split(text, TEXT_LIMIT, length, document_length)
 
 
 def draft_text(text: str) -> str:

@@ -60,7 +60,7 @@ def rendered(text: str) -> tuple[str, Sequence[Entity]]:
 
 def parts_of(text: str) -> list[str]:
     """Markdown in parts each of which fits one message when it is rendered."""
-    return split(text, TEXT_LIMIT, telegram.rendered_length)
+    return split(text, TEXT_LIMIT, telegram.rendered_length, telegram.length)
 
 
 def as_it_is(text: str) -> tuple[str, Sequence[Entity]]:

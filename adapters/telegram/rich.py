@@ -29,7 +29,7 @@ from adapters.markdown.document import (
 from adapters.markdown.layout import shows_address, written_out
 from adapters.markdown.parse import parse
 from adapters.markdown.spans import Node, nest
-from adapters.markdown.telegram import LINKS
+from adapters.markdown.telegram import leads
 from adapters.telegram.refusals import Unfit, Unknown
 from core.errors import DeliveryError
 
@@ -147,7 +147,7 @@ def _inline(runs: Runs) -> str:
     linked: list[Run] = []
     for run in runs:
         # What Telegram would not make a link of, or finds by itself, is text: as in a message with entities.
-        plain = run.url and (not run.url.startswith(LINKS) or shows_address(run))
+        plain = run.url and (not leads(run.url) or shows_address(run))
         linked.extend(written_out((run,)) if plain else (run,))
     return _nodes(nest(join(linked)))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 
+from adapters.markdown.document import Document
 from adapters.markdown.parse import parse
 from adapters.markdown.plain import render
 from adapters.markdown.split import split
@@ -35,4 +36,8 @@ def shown_length(text: str) -> int:
 
 def parts_of(text: str) -> list[str]:
     """Markdown in parts each of which fits one text when it is rendered, with room for the words behind it."""
-    return split(text, PART_LIMIT, shown_length)
+    return split(clean(text), PART_LIMIT, shown_length, _length)
+
+
+def _length(document: Document) -> int:
+    return utf8_length(_ANCHOR.sub("＜", clean(render(document))))

@@ -45,7 +45,54 @@ Title
 ===
 \tend\\"""
 
+# Whatever a platform could take for its own, a browser for code, and a reader of Markdown for something else.
+WORSE = """~~~md
+```py
+<!everyone> **not bold**
+```
+~~~
+- ```sh
+  rm -r <dir>
+  ~~~
+  ```
+  after
+> ```
+> quoted `code
+> ```
+
+<!-- a comment <script>alert(1)</script> --> <![CDATA[x]]> <?php x ?> <a href="javascript:alert(2)">x</a>
+<javascript:alert(3)> ![i](javascript:alert(4)) ![d](data:text/html;base64,PHN2Zz4=) [v](VBScript:x)
+[j](java&#115;cript:x)
+[a](<javascript:alert(5)>) [b](jav\tascript:x) [c](//e.com/x) [d](https://e.com/a_(b_(c))_d "t(") [e](https://e.com/(
+<!channel> <!here|here> <!subteam^S1> <@W012A3CDE> <#C024BE7LR|general> &lt;!channel&gt; <tg://user?id=1> @everyone
+\u200fשלום **עולם**\u200e \u202eevil\u202c \u2067مرحبا\u2069 *\u200b* **\ufeff**
+👩🏽‍🚀**👨‍👩‍👧‍👦**1️⃣ ~~🏳️‍🌈~~ **「重要」**请*（注意）*。__粗__ **a**中**b** ＊全角＊
+|a|**b
+|:-|-:|
+|`x|y`|[l](https://e.com/(z))|<@U1>|
+|
+| <!channel> |
+
+1) a
+   > - b
+   >   1. c **d
++ [ ] e ***f** g*
+
+# #
+####### seven
+--- ---
+*****bold***** ** a ** __a__b **a*b**c* `` ` `` \\` \\<b> &#0; &#x1F600; &nosuch; \x00end"""
+
 HOSTILE = {
+    "bullets": "- a\n" * 5_000,
+    "numbers": "1. a\n" * 4_000,
+    "loose bullets": "- **a**\n\n" * 2_000,
+    "headings": "# a\n" * 5_000,
+    "rules": "---\n" * 5_000,
+    "paragraphs": "a\n\n" * 6_000,
+    "lines": "a*\n" * 6_000,
+    "quoted lists": "> - a\n>\n" * 2_000,
+    "styles": "**a** *b* `c` ~~d~~ " * 1_000,
     "brackets": "[" * 10_000,
     "images": "![" * 10_000,
     "stars": "*" * 10_000,
@@ -76,7 +123,8 @@ PIECES = (
     "<#C1|x>", "<div>", "<https://x.y>", "<order-id>", "&amp;", "&lt;", "&#10;", "&#92;", "&copy;",
     "\\", "\\*", "“", "”", "内容", "：", "，", "a", "b2", "é", "😀", "👨‍👩‍👧", " ", "\t",
     "https://a.com/x_y", "2*3*4", "__init__", "!", "\x00", "\r\n", "\x1c", "\u2028", "\ud800", "://",
-    "[ ] ", "a@b.co", "\xa0",
+    "[ ] ", "a@b.co", "\xa0", "~~~\n", "````\n", "<!-- x -->", "<script>", "<javascript:x>", "\u200f", "\u202e",
+    "\u200b", "\ufeff", "](<javascript:x>)", "](https://e.com/(", "[x](data:text/html,y)", "\t- ", "\n> ",
 )  # fmt: skip
 
 markdown = st.lists(st.sampled_from(PIECES), max_size=30).map("".join)
@@ -105,6 +153,7 @@ def check_telegram(document: Document) -> None:
         assert covered == covered.rstrip()
         assert entity["type"] == "pre" or covered == covered.lstrip()
         assert str(entity.get("url", "https:")).startswith(telegram.LINKS)
+        assert not str(entity.get("url", "")).lower().startswith("tg://user")
         ranges.append((offset, offset + length, entity["type"]))
     for (a, b, first), (c, d, second) in combinations(ranges, 2):
         if c < b and a < d:

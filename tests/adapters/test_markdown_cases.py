@@ -61,6 +61,7 @@ CASES = {
     "[t](tg://resolve?domain=x)": (
         "t", ["text_link: t"], "t (tg://resolve?domain=x)", "t (tg://resolve?domain=x)"
     ),
+    "[t](tg://user?id=1)": ("t (tg://user?id=1)", [], "t (tg://user?id=1)", "t (tg://user?id=1)"),
     "# A **b**\ntext": ("A b\ntext", ["bold: A b"], "*A b*\ntext", "A b\ntext"),
     "#": ("#", [], "#", "#"),
     "```": ("```", [], "`·`·`", "```"),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given, settings
 
 from adapters.markdown import plain, slack, telegram
-from adapters.markdown.document import Code, Heading, Listing
+from adapters.markdown.document import Code, Document, Heading, Listing, texts
 from adapters.markdown.parse import parse
 from adapters.markdown.split import split
-from tests.adapters.markdown_house import HOSTILE, NASTY, check, markdown, said
+from tests.adapters.markdown_house import HOSTILE, NASTY, WORSE, check, markdown, said
 
 PLATFORMS = {
     "telegram": (telegram.rendered_length, 4096),
@@ -17,6 +19,7 @@ PLATFORMS = {
     "markdown_text": (slack.rendered_markdown_length, 12_000),
     "plain": (plain.rendered_bytes, 2048),
 }
+MEASURES = {"telegram": telegram.length, "mrkdwn": slack.length, "plain": plain.length}
 platforms = pytest.mark.parametrize("platform", PLATFORMS)
 
 
@@ -28,7 +31,7 @@ def test_a_text_that_fits_is_left_as_it_is() -> None:
 @platforms
 def test_a_long_answer_arrives_whole_within_the_limit(platform: str) -> None:
     length, limit = PLATFORMS[platform]
-    text = (NASTY + "\n\n") * 30
+    text = (NASTY + "\n\n" + WORSE + "\n\n") * 8
     parts = split(text, limit, length)
     assert len(parts) > 1
     assert all(length(part) <= limit for part in parts)
@@ -88,6 +91,44 @@ def test_numbers_of_a_list_go_on() -> None:
 def test_a_family_of_emoji_is_not_torn() -> None:
     parts = split("👨‍👩‍👧" * 30, 20, telegram.rendered_length)
     assert {part.replace("👨‍👩‍👧", "") for part in parts} == {""}
+
+
+class Scale:
+    """Measures documents, and how much it was given to measure."""
+
+    def __init__(self, length: Callable[[Document], int]) -> None:
+        self._length = length
+        self.characters = 0
+        self.documents = 0
+
+    def __call__(self, document: Document) -> int:
+        self.documents += 1
+        self.characters += sum(map(len, texts(document.blocks)))
+        return self._length(document)
+
+
+# Quotes in quotes say little and are measured anew at each of their levels.
+@pytest.mark.parametrize("name", [name for name in HOSTILE if "quotes" not in name])
+@pytest.mark.parametrize("platform", ["telegram", "mrkdwn", "plain"])
+def test_the_work_of_cutting_is_a_few_renderings_of_the_text(platform: str, name: str) -> None:
+    length, limit = PLATFORMS[platform]
+    scale = Scale(MEASURES[platform])
+    text = HOSTILE[name][:20_000]
+    parts = split(text, limit, length, scale)
+    assert scale.characters <= 6 * len(text)
+    assert scale.documents <= len(text) // 2 + 10 * len(parts)
+    assert all(length(part) <= limit for part in parts)
+    assert "".join(map(said, parts)) == said(text)
+
+
+@pytest.mark.parametrize("block", ["- **a** b\n", "a *b* " * 50 + "\n\n", "> - a\n>\n", "`a` "])
+def test_twice_the_text_is_twice_the_work(block: str) -> None:
+    work = []
+    for size in (6_000, 12_000):
+        scale = Scale(telegram.length)
+        split((block * size)[:size], 1_000, telegram.rendered_length, scale)
+        work.append(scale.characters + scale.documents)
+    assert work[1] <= 2.5 * work[0]
 
 
 @pytest.mark.parametrize("name", HOSTILE)

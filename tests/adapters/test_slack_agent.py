@@ -117,6 +117,16 @@ async def test_stop_ends_the_reply_and_the_session_is_no_longer_at_work() -> Non
         assert house.workspace.view.sessions == {("D1", message.conversation.thread_id): "active"}
 
 
+async def test_a_sign_that_is_still_on_its_way_does_not_outlast_the_answer() -> None:
+    async with House(streaming="native", agent=True) as house:
+        house.workspace.fail(SESSION, Fault(delay=0.05))
+        await house.simulator.user_says("D1", "where is my order?")
+        (message,) = house.gateway.messages.values()
+        await house.channel.deliver(replace(delivery("It left."), address=message.address))
+        await house.only().settled()
+        assert list(house.workspace.view.sessions.values()) == ["active"]
+
+
 async def test_an_app_without_sessions_has_the_line_and_is_asked_once() -> None:
     async with House(streaming="native") as house:
         for _ in range(2):

@@ -149,6 +149,15 @@ async def test_a_slack_that_knows_no_markdown_gets_mrkdwn_and_is_not_asked_again
         assert house.workspace.counts["chat.postMessage"] == 2
 
 
+async def test_text_alone_takes_the_place_of_the_blocks_before_it() -> None:
+    async with house_of() as house:
+        await ready(house)
+        reference = await house.channel.deliver(final("half"))
+        house.workspace.fail("chat.update", Fault(error="invalid_arguments"), times=2)
+        await house.channel.deliver(final("whole", reference))
+        assert [(reply.text, reply.blocks) for reply in house.workspace.replies("C1")] == [("whole", ())]
+
+
 async def test_what_is_refused_in_every_form_says_so_and_teaches_nothing() -> None:
     async with house_of() as house:
         await ready(house)

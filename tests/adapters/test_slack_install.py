@@ -138,6 +138,21 @@ async def test_a_late_report_of_a_removal_does_not_undo_a_new_installation() -> 
         await answered(house, "C1", one, "hi")
 
 
+async def test_a_workspace_is_found_by_its_organisation_and_from_before_it_joined_one() -> None:
+    async with house_of() as house:
+        one, workspaces = house.simulator.add("T1", "UB1"), house.channel._workspaces
+        assert workspaces is not None
+        await installed(house, one)
+        joined = await workspaces.find(Home("T1", "E1"))
+        assert joined is not None and joined.apart == "T1/"
+        assert await workspaces.find(Home("T2", "E1")) is None
+        house.simulator.grants.whole_enterprise = "E1"
+        await installed(house, one)
+        member = await workspaces.find(Home("T2", "E1"))
+        assert member is not None and member.apart == "E1/"
+        assert await workspaces.find(Home("T2", "E2")) is None
+
+
 async def test_an_installation_anew_replaces_the_token() -> None:
     async with house_of() as house:
         one = house.simulator.add("T1", "UB1")

