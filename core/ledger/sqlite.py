@@ -246,6 +246,10 @@ def _lock(path: Path) -> int:
         raise ConfigError(
             [f"ledger.url: another Frontdesk is running on {path}; stop it or name another file"]
         ) from error
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, str(os.getpid()).encode())  # whom `retry` tells to look again
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, str(os.getpid()).encode())  # whom `retry` tells to look again
+    except OSError as error:
+        os.close(descriptor)
+        raise ConfigError([f"ledger.url: {path.parent} cannot be written to ({error.strerror}); make room"]) from error
     return descriptor

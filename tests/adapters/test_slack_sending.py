@@ -207,3 +207,19 @@ async def test_only_a_new_message_is_recorded_as_begun() -> None:
         await house.channel.deliver(delivery("Hello again", reference))
         await house.channel.deliver(delivery("And more"))
         assert len(house.gateway.begun) == 2
+
+
+@pytest.mark.parametrize("seconds", [1, 7, 30, 60, 119, 250])
+async def test_a_final_text_waits_as_long_as_slack_says_and_is_whole(seconds: int) -> None:
+    text = " ".join(f"word{number}" for number in range(300))
+    async with House() as house:
+        await ready(house)
+        reference = await house.channel.preview(draft("word0"))
+        assert reference
+        for method, into in (("chat.update", reference), ("chat.postMessage", "")):
+            house.workspace.fail(method, Fault(error="ratelimited", status=429, retry_after=seconds))
+            with pytest.raises(DeliveryError) as caught:
+                await house.channel.deliver(delivery(text, into))
+            assert (caught.value.retryable, caught.value.retry_after, caught.value.unclear) == (True, seconds, False)
+            await house.channel.deliver(delivery(text, into))
+        assert [reply.text for reply in house.workspace.replies("C1")] == [text, text]
