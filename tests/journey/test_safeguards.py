@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,24 +40,24 @@ BEGIN UPDATE deliveries SET begun = 0 WHERE id = NEW.id; END;
 
 
 @pytest.mark.parametrize(
-    ("sabotage", "kill_at", "growing", "shows"),
+    ("sabotage", "kill_at", "shows"),
     [
-        pytest.param(KEY, "accepted:3", True, "doubled", id="the unique key of a message"),
-        pytest.param(LEASE, "claimed:3", True, "lost", id="the lease of a turn"),
-        pytest.param(ONE_COMMIT, "committed:3", True, "lost", id="one transaction for a reply and its deliveries"),
-        pytest.param(REFERENCE, "written:3", True, "fragments", id="the recorded message of a preview"),
-        pytest.param(BEGUN, "delivered:3", False, "doubled", id="the record of a send that began"),
+        pytest.param(KEY, "accepted:3", "doubled", id="the unique key of a message"),
+        pytest.param(LEASE, "claimed:3", "lost", id="the lease of a turn"),
+        pytest.param(ONE_COMMIT, "committed:3", "lost", id="one transaction for a reply and its deliveries"),
+        pytest.param(REFERENCE, "written:3", "fragments", id="the recorded message of a preview"),
+        pytest.param(BEGUN, "delivered:2", "doubled", id="the record of a send that began"),
     ],
 )
-async def test_without_it_the_proof_fails(
-    tmp_path: Path, sabotage: str, kill_at: str, growing: bool, shows: str
-) -> None:
+async def test_without_it_the_proof_fails(tmp_path: Path, sabotage: str, kill_at: str, shows: str) -> None:
     """With it, test_proof.py passes at the same point."""
     ledger = SqliteLedger(tmp_path / "bench.db")
     await ledger.open(0.0, frozenset())
     await ledger.close()
     with closing(sqlite3.connect(tmp_path / "bench.db")) as connection:
         connection.executescript(sabotage)
-    trial = Trial(24, 2, kill_at=kill_at, faults=False, channels=("telegram",), growing=growing, patience=8.0)
+    trial = Trial(24, 2, kill_at=kill_at, faults=False, channels=("telegram",), patience=8.0)
+    if sabotage == BEGUN:  # one person, answers of two parts: the second delivery is a message of its own
+        trial = replace(trial, messages=3, words=900)
     accounts = await Proof(HOME, tmp_path, trial).run()
     assert getattr(accounts["telegram"], shows), accounts
