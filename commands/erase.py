@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 from commands import Plan, Serve
 from core.errors import LedgerError
@@ -17,9 +18,10 @@ async def run(plan: Plan, serve: Serve) -> int:
     channel, user_id = plan.arguments
     try:
         with office.opened(plan.ledger_path) as ledger:
-            count = erasure.erase(ledger, channel, user_id)
+            count = erasure.erase(ledger, channel, user_id, time.time())
     except LedgerError as error:
         print(error, file=sys.stderr)
         return 2
+    office.tell_gateway(plan.ledger_path)  # what others said beside them may wait again
     print(f"erased: {count} messages and the replies to them" if count else f"{channel} knows nobody of that id")
     return 0 if count else 1

@@ -6,6 +6,7 @@ import sys
 import time
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from commands import Plan, Serve
@@ -35,7 +36,7 @@ async def run(plan: Plan, serve: Serve) -> int:
         table = Table("id", "channel", "what", "reason", "since")
         for stuck in report.stuck:
             since = time.strftime("%Y-%m-%d %H:%M", time.localtime(stuck.at))
-            table.add_row(stuck.id, stuck.channel, stuck.state, stuck.reason, since)
+            table.add_row(stuck.id, stuck.channel, stuck.state, escape(stuck.reason), since)
         console.print(table)
         console.print("`python main.py retry ID ...` tries them again, `retry --failed` all but the unclear ones")
     return 1 if report.stuck else 0

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 
+from core.ledger.chats import take_back
+from core.ledger.turns import queue_next
 from core.ledger.writer import Connection
 
 ERASED = "erased"
@@ -20,35 +22,36 @@ _TURNS = "SELECT DISTINCT turn_id FROM messages WHERE user = ? AND turn_id IS NO
 _CONVERSATIONS = "SELECT DISTINCT conversation_id FROM messages WHERE user = ?"
 
 
-def erase(connection: Connection, channel: str, user_id: str) -> int:
-    """Erase one user of a channel; how many messages of theirs there were. What waits is withdrawn first. In a group
-    their own words go, and the replies to them; what others said stays."""
+def erase(connection: Connection, channel: str, user_id: str, now: float) -> int:
+    """Erase one user of a channel; how many messages of theirs there were. What waits is withdrawn first, and a reply
+    being written to them is dropped, or its commit would bring their words back. In a group their own words go, and the
+    replies to them; what others said stays, and is answered."""
     row = connection.execute("SELECT id FROM users WHERE channel = ? AND user_id = ?", (channel, user_id)).fetchone()
     if row is None:
         return 0
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        count = _erase(connection, row[0])
+        count = _erase(connection, row[0], now)
     # With secure_delete on, freed pages are overwritten; the WAL holds older ones until it begins anew.
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return count
 
 
-def _erase(connection: Connection, user: int) -> int:
+def _erase(connection: Connection, user: int, now: float) -> int:
     (count,) = connection.execute("SELECT count(*) FROM messages WHERE user = ?", (user,)).fetchone()
+    conversations = [conversation for (conversation,) in connection.execute(_CONVERSATIONS, (user,)).fetchall()]
+    for conversation in conversations:
+        take_back(connection, conversation, user)
+        _drop_running(connection, conversation, user, now)
     alone = [
         conversation
-        for (conversation,) in connection.execute(_CONVERSATIONS, (user,)).fetchall()
+        for conversation in conversations
         if not connection.execute(
             "SELECT 1 FROM messages WHERE conversation_id = ? AND user <> ? LIMIT 1", (conversation, user)
         ).fetchone()
     ]
     turns = [turn for (turn,) in connection.execute(_TURNS, (user,)).fetchall()]
     messages = [message for (message,) in connection.execute("SELECT id FROM messages WHERE user = ?", (user,))]
-    connection.execute(
-        "DELETE FROM inbox WHERE user = ? AND message_id IN (SELECT id FROM messages WHERE user = ?)", (user, user)
-    )
-    connection.execute("UPDATE messages SET state = 'withdrawn' WHERE user = ? AND state = 'waiting'", (user,))
     for turn in turns:
         connection.execute("UPDATE turns SET text = '', reference = '' WHERE id = ?", (turn,))
         connection.execute(f"UPDATE deliveries SET {_NOTHING} WHERE turn_id = ?", (turn,))  # noqa: S608 - a constant
@@ -73,6 +76,22 @@ def _erase(connection: Connection, user: int) -> int:
     _erase_audit(connection, messages, turns)
     connection.execute("UPDATE users SET user_id = ? || id WHERE id = ?", (f"{ERASED}-", user))
     return int(count)
+
+
+def _drop_running(connection: Connection, conversation: int, user: int, now: float) -> None:
+    """Whoever writes the reply finds its turn lost; what others said in the same turn waits again."""
+    (turn,) = connection.execute("SELECT running FROM conversations WHERE id = ?", (conversation,)).fetchone()
+    theirs = connection.execute(
+        "UPDATE messages SET state = 'withdrawn' WHERE turn_id = ? AND user = ? AND state = 'running'", (turn, user)
+    ).rowcount
+    if not theirs:
+        return
+    connection.execute("UPDATE turns SET state = 'dropped' WHERE id = ?", (turn,))
+    connection.execute(
+        "UPDATE messages SET state = 'waiting', turn_id = NULL WHERE turn_id = ? AND user <> ?", (turn, user)
+    )
+    connection.execute("UPDATE conversations SET running = NULL WHERE id = ?", (conversation,))
+    queue_next(connection, conversation, now)
 
 
 def _erase_audit(connection: Connection, messages: list[int], turns: list[int]) -> None:

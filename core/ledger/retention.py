@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from core.ledger.writer import Connection
 
-FARTHEST_SECONDS = 2 * 3600.0  # no wait of ours is longer; a day's tokens are let go with it
+FARTHEST_SECONDS = 2 * 3600.0  # no wait of ours is longer ...
+DAY_SECONDS = 86_400.0  # ... but for the tokens of a day: who spent all of them has, whatever the clock did
 BEING_SENT = "SELECT 1 FROM deliveries WHERE turn_id = ? AND state = 'sending' LIMIT 1"
 
 EMPTY_CONVERSATION = """
@@ -76,5 +77,7 @@ def bring_back(connection: Connection, now: float) -> None:
         "UPDATE deliveries SET due_at = ? WHERE state IN ('pending', 'sending') AND state = 'pending' AND due_at > ?",
         (now, ahead),
     )
-    for column in ("messages_arrival", "tokens_arrival", "told_until"):
-        connection.execute(f"UPDATE users SET {column} = ? WHERE {column} > ?", (now, ahead))  # noqa: S608 - of three
+    for column in ("messages_arrival", "told_until"):
+        connection.execute(f"UPDATE users SET {column} = ? WHERE {column} > ?", (now, ahead))  # noqa: S608 - of two
+    day = now + DAY_SECONDS
+    connection.execute("UPDATE users SET tokens_arrival = ? WHERE tokens_arrival > ?", (day, day))

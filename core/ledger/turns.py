@@ -185,7 +185,7 @@ def commit(
             "UPDATE users SET tokens_arrival = ? WHERE id = ?", (spend(arrival, now, tokens, reply.usage.total), user)
         )
     write_audit(connection, reply_entry(turn, reply), now)
-    return _queue_next(connection, turn.conversation_id, now)
+    return queue_next(connection, turn.conversation_id, now)
 
 
 def _grow(connection: Connection, turn: Turn, reply: Reply) -> None:
@@ -230,7 +230,7 @@ def _close_turn(connection: Connection, turn: Turn, reply: Reply, now: float) ->
     return reference
 
 
-def _queue_next(connection: Connection, conversation_id: int, now: float) -> bool:
+def queue_next(connection: Connection, conversation_id: int, now: float) -> bool:
     """What was written while the turn ran is next; it has waited long enough for its burst."""
     row = connection.execute(
         "SELECT id, user FROM messages WHERE conversation_id = ? AND state = 'waiting' ORDER BY id LIMIT 1",

@@ -41,3 +41,15 @@ async def test_a_clock_that_went_back_over_a_restart_keeps_nobody_waiting(tmp_pa
     receipt = await book.accept(book.message(user="busy", chat="busy"), SLOW)
     assert receipt.state is MessageState.WAITING, "two minutes later the limit is over"
     await book.ledger.close()
+
+
+async def test_a_restart_gives_nobody_their_tokens_back(tmp_path: Path) -> None:
+    book = Book(SqliteStore(tmp_path))
+    await book.open()
+    spent = Admission(Rate.per_minute(600, 100), Rate.per_day(40), lambda refusal: "Too much.")  # a reply takes 42
+    await book.accept(book.message(user="busy"), spent)
+    await book.commit(await book.take(), "Answer", tokens=spent.tokens)
+    await book.reopen()
+    receipt = await book.accept(book.message(user="busy"), spent)
+    assert receipt.state is MessageState.THROTTLED
+    await book.ledger.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import LedgerError
+from core.errors import LedgerError, TurnLost
 from core.ledger import erasure, office
 from core.types import MessageState
 from tests.contract.ledgers import Book, SqliteStore, key
@@ -148,8 +148,8 @@ async def test_erasing_a_person_leaves_no_copy_in_any_file(book: Book) -> None:
     await book.accept(book.message(SECRET, user="person-4711", chat="chat-4711", event="ev-4711"))
     await book.accept(book.message("Somebody else", user="other", chat="other"))
     with office.opened(path(book)) as ledger:
-        assert erasure.erase(ledger, "web", "person-4711") == 4
-        assert erasure.erase(ledger, "web", "person-4711") == 0
+        assert erasure.erase(ledger, "web", "person-4711", book.clock()) == 4
+        assert erasure.erase(ledger, "web", "person-4711", book.clock()) == 0
     turn = await book.take()
     assert turn.text == "Somebody else"
     await book.commit(turn)
@@ -173,12 +173,38 @@ async def test_erasing_one_of_a_group_leaves_what_others_said(book: Book) -> Non
     await book.commit(await book.take(), "Here")
     await book.send()
     with office.opened(path(book)) as ledger:
-        erasure.erase(ledger, "web", "person-4711")
+        erasure.erase(ledger, "web", "person-4711", book.clock())
     texts = [entry.text for entry in await book.ledger.transcript(key("group"), 10)]
     assert texts == ["", "", "Where is it?", "Here"]
     await book.accept(book.message("And now?", user="other", chat="group"))
     history = await book.ledger.recall(await book.take(), 10)
     assert [entry.text for entry in history] == ["<Where is it?>", "Here"]
+
+
+async def test_a_reply_being_written_does_not_bring_erased_words_back(book: Book) -> None:
+    await book.accept(book.message(SECRET, user="person-4711", chat="group"))
+    await book.accept(book.message("Where is it?", user="other", chat="group"))
+    running = await book.take()
+    await book.accept(book.message("Please", user="other", chat="group"))
+    with office.opened(path(book)) as ledger:
+        assert erasure.erase(ledger, "web", "person-4711", book.clock()) == 1
+    with pytest.raises(TurnLost):
+        await book.commit(running, ANSWER)
+    turn = await book.take()
+    assert turn.text == "Where is it?\nPlease"
+    await book.commit(turn, "Here")
+    assert await book.send() == ["Here"]
+    await book.ledger.close()
+    assert b"7003" not in b"".join(file.read_bytes() for file in path(book).parent.iterdir() if file.is_file())
+    await book.open()
+
+
+async def test_erasing_one_who_waits_in_a_group_leaves_the_others_waiting(book: Book) -> None:
+    await book.accept(book.message(SECRET, user="person-4711", chat="group"))
+    await book.accept(book.message("Where is it?", user="other", chat="group"))
+    with office.opened(path(book)) as ledger:
+        erasure.erase(ledger, "web", "person-4711", book.clock())
+    assert (await book.take()).text == "Where is it?"
 
 
 def test_no_ledger_is_said(tmp_path: Path) -> None:
