@@ -62,6 +62,7 @@ class Runtime:
         self._workers: list[asyncio.Task[None]] = []
         self._senders: list[asyncio.Task[None]] = []
         self._inbox = asyncio.Event()
+        self._held = False  # somebody is ready who has enough turns running
         self._alarm: asyncio.TimerHandle | None = None
         self._log = structlog.get_logger()
 
@@ -130,7 +131,8 @@ class Runtime:
             return
         await self._engine.wait_ready()
         lease, merge = self._settings.lease_seconds, self._settings.merge_messages
-        turns = await self._ledger.claim(self._clock(), lease, merge, room)
+        now, self._held = self._clock(), True  # until it is known: a turn may end while we ask
+        turns = await self._ledger.claim(now, lease, merge, room, room)
         if turns:
             self._passing("claimed")
         for turn in turns:
@@ -139,10 +141,13 @@ class Runtime:
             task.add_done_callback(partial(self._turn_ended, turn.id))
         if len(turns) < room:
             ready_at = await self._ledger.next_ready_at()
+            self._held = ready_at is not None and ready_at <= now
+            if self._held:
+                ready_at = await self._ledger.next_ready_at(now)
             await self._sleep(None if ready_at is None else max(0.0, ready_at - self._clock()))
 
     def _turn_ended(self, turn_id: int, _: asyncio.Task[None]) -> None:
-        if len(self._turns) >= self._concurrency:
+        if self._held or len(self._turns) >= self._concurrency:
             self._inbox.set()  # the worker waits for room
         del self._turns[turn_id]
 

@@ -107,13 +107,16 @@ class Ledger(Protocol):
         """The chat has another id from now on, in all its threads; where a conversation exists under that id already,
         it stays beside the old one."""
 
-    async def claim(self, now: float, lease_seconds: float, merge_messages: int, limit: int) -> tuple[Turn, ...]:
+    async def claim(
+        self, now: float, lease_seconds: float, merge_messages: int, limit: int, room: int = 0
+    ) -> tuple[Turn, ...]:
         """Up to `limit` turns to answer now. Each is the least recently served user's oldest waiting message whose
-        conversation has no running turn, with the messages that came since in that conversation. Fewer than `limit`
-        means that nothing else is ready."""
+        conversation has no running turn, with the messages that came since in that conversation. `room` is how many
+        more turns can run at the same time: a user who has as many running as that leaves gets no more of them (0:
+        nobody is counted). Fewer than `limit` means that nothing else is ready, or only what such users wrote."""
 
-    async def next_ready_at(self) -> float | None:
-        """When the next waiting message becomes ready; None when none waits."""
+    async def next_ready_at(self, after: float = 0.0) -> float | None:
+        """When the first waiting message that is ready later than `after` becomes so; None when there is none."""
 
     async def renew(self, turns: Sequence[int], lease_until: float) -> None:
         """Prolong the leases of turns that are being answered."""

@@ -148,6 +148,10 @@ CREATE TABLE facts (                                                 -- what a c
 ) WITHOUT ROWID;
 """
 
+FOURTH = """
+ALTER TABLE turns ADD COLUMN user INTEGER;                           -- whose share of the engine it takes
+"""
+
 
 def migrations() -> Migrations:
     """All migrations, oldest first."""
@@ -164,5 +168,9 @@ def migrations() -> Migrations:
     @steps(name="0003_feedback_and_facts")
     def third(database: Database) -> None:
         database.executescript(THIRD)
+
+    @steps(name="0004_fair_share")
+    def fourth(database: Database) -> None:
+        database.executescript(FOURTH)
 
     return steps

@@ -117,15 +117,13 @@ class SqliteLedger:
     async def move(self, conversation: ConversationKey, chat_id: str) -> None:
         await self._writing.run(lambda c: chats.move(c, conversation.channel, conversation.chat_id, chat_id))
 
-    async def claim(self, now: float, lease_seconds: float, merge_messages: int, limit: int) -> tuple[Turn, ...]:
-        return await self._writing.run(lambda c: turns.claim_all(c, now, lease_seconds, merge_messages, limit))
+    async def claim(
+        self, now: float, lease_seconds: float, merge_messages: int, limit: int, room: int = 0
+    ) -> tuple[Turn, ...]:
+        return await self._writing.run(lambda c: turns.claim_all(c, now, lease_seconds, merge_messages, limit, room))
 
-    async def next_ready_at(self) -> float | None:
-        def read(connection: Connection) -> float | None:
-            ready_at: float | None = connection.execute("SELECT min(ready_at) FROM inbox").fetchone()[0]
-            return ready_at
-
-        return await self._reading.run(read)
+    async def next_ready_at(self, after: float = 0.0) -> float | None:
+        return await self._reading.run(lambda c: views.next_ready_at(c, after))
 
     async def renew(self, turns: Sequence[int], lease_until: float) -> None:
         rows = [(lease_until, turn) for turn in turns]

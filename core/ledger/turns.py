@@ -1,11 +1,13 @@
 """A turn in SQL: claim, hand back, show, commit. Each function runs inside the writer's transaction.
 
 A conversation has at most one running turn; every change to it names the attempt it belongs to, so that a worker
-whose lease ran out can change nothing any more.
+whose lease ran out can change nothing any more. A user who writes in many conversations takes turns with the others,
+and leaves as many places free as are taken: a newcomer waits for nobody's reply.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import orjson
@@ -17,37 +19,57 @@ from core.ledger.writer import Connection
 from core.throttle import Rate, spend
 from core.types import ConversationKey, JsonObject, MessageState, Reply, ReplyKind, StoredMessage, Turn
 
+RUNNING_BY_USER = "SELECT user, count(*) FROM turns INDEXED BY turns_running WHERE state = 'running' GROUP BY user"
 DIED = "the process or the worker that answered it died"
 
 
 def claim_all(
-    connection: Connection, now: float, lease_seconds: float, merge_messages: int, limit: int
+    connection: Connection, now: float, lease_seconds: float, merge_messages: int, limit: int, room: int
 ) -> tuple[Turn, ...]:
+    running = Counter(dict(connection.execute(RUNNING_BY_USER).fetchall())) if room else Counter()
     claimed: list[Turn] = []
-    while len(claimed) < limit and (turn := claim(connection, now, lease_seconds, merge_messages)) is not None:
-        claimed.append(turn)
+    while len(claimed) < limit:
+        left = room - len(claimed)
+        served = [user for user, turns in running.items() if turns >= left] if room else []
+        found = _next(connection, now, served)
+        if found is None:
+            break
+        claimed.append(_claim(connection, *found, now, lease_seconds, merge_messages))
+        running[found[1]] += 1
     return tuple(claimed)
 
 
-def claim(connection: Connection, now: float, lease_seconds: float, merge_messages: int) -> Turn | None:
-    row = connection.execute(
-        "SELECT conversation_id, user, turn_id FROM inbox INDEXED BY inbox_order WHERE ready_at <= ?"
-        " ORDER BY served_at, message_id LIMIT 1",
+def _next(connection: Connection, now: float, served: Sequence[int]) -> tuple[int, int, int | None] | None:
+    """Conversation, user and handed-back turn of who is next and not among those `served` enough."""
+    others = f" AND user NOT IN ({', '.join(map(str, served))})" if served else ""  # row numbers of ours
+    row: tuple[int, int, int | None] | None = connection.execute(
+        "SELECT conversation_id, user, turn_id FROM inbox INDEXED BY inbox_order"  # noqa: S608 - see above
+        f" WHERE ready_at <= ?{others} ORDER BY served_at, message_id LIMIT 1",
         (now,),
     ).fetchone()
-    if row is None:
-        return None
-    conversation_id, user, turn_id = row
+    return row
+
+
+def _claim(
+    connection: Connection,
+    conversation_id: int,
+    user: int,
+    turn_id: int | None,
+    now: float,
+    lease_seconds: float,
+    merge_messages: int,
+) -> Turn:
     lease = now + lease_seconds
     if turn_id is None:
         turn_id = connection.execute(
-            "INSERT INTO turns (conversation_id, state, attempt, lease_until, started_at)"
-            " VALUES (?, 'running', 1, ?, ?)",
-            (conversation_id, lease, now),
+            "INSERT INTO turns (conversation_id, user, state, attempt, lease_until, started_at)"
+            " VALUES (?, ?, 'running', 1, ?, ?)",
+            (conversation_id, user, lease, now),
         ).lastrowid
     else:
         connection.execute(
-            "UPDATE turns SET state = 'running', attempt = attempt + 1, lease_until = ? WHERE id = ?", (lease, turn_id)
+            "UPDATE turns SET state = 'running', user = ?, attempt = attempt + 1, lease_until = ? WHERE id = ?",
+            (user, lease, turn_id),
         )
     connection.execute(
         "UPDATE messages SET state = 'running', turn_id = ? WHERE id IN (SELECT id FROM messages"

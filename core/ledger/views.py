@@ -9,6 +9,13 @@ from core.ledger.writer import Connection
 from core.types import ConversationKey, Entry, HistoryEntry, MessageState, Outcome, Usage
 
 
+def next_ready_at(connection: Connection, after: float) -> float | None:
+    ready_at: float | None = connection.execute(
+        "SELECT min(ready_at) FROM inbox WHERE ready_at > ?", (after,)
+    ).fetchone()[0]
+    return ready_at
+
+
 def recall(connection: Connection, conversation_id: int, start: int, limit: int) -> tuple[HistoryEntry, ...]:
     rows = connection.execute(
         "SELECT id, role, text FROM history WHERE conversation_id = ? AND id >= ? ORDER BY id DESC LIMIT ?",

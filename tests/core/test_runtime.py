@@ -69,6 +69,21 @@ async def test_no_more_replies_at_once_than_slots(tmp_path: Path) -> None:
     assert len(engine.requests) == 8
 
 
+async def test_one_user_in_many_chats_leaves_places_for_others(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    engine.hold()
+    async with rooms(tmp_path, engine=engine, concurrency=6) as house:
+        for number in range(10):
+            await house.say("Hello", chat=f"flood {number}", user="flood")
+        await engine.called(3)
+        for number in range(3):
+            await house.say("Hello", chat=f"calm {number}")
+        await engine.called(6)  # at once: nobody's reply had to end for it
+        engine.resume()
+        await house.channel.delivered(13)
+    assert len(engine.requests) == 13, "what was held back was answered when places became free"
+
+
 async def test_an_over_limit_user_is_told_once_and_nothing_is_dropped(tmp_path: Path) -> None:
     throttle = ThrottleSettings(messages_per_minute=6, burst=2, tokens_per_day=0)
     async with rooms(tmp_path, throttle=throttle) as house:

@@ -1,0 +1,143 @@
+"""The contract of core.ledger.Ledger: users take turns, whatever they write and wherever, and nobody takes all places.
+
+The order of claims is held against a model that is one line long: the least recently served user's oldest message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from core.types import Turn
+from tests.contract.ledgers import STORES, Book, Store
+
+PLACES = 5
+USERS = st.sampled_from("abcd")
+NUMBERS = st.integers(min_value=0, max_value=20)
+
+
+class FairMachine(RuleBasedStateMachine):
+    """Who waits, who was served when, and who runs: beside the ledger."""
+
+    def __init__(self, make: Callable[[Path], Store]) -> None:
+        super().__init__()
+        self._runner = asyncio.Runner()
+        self._folder = tempfile.TemporaryDirectory()
+        self._book = Book(make(Path(self._folder.name)))
+        self._runner.run(self._book.open())
+        self._waiting: dict[str, tuple[int, str]] = {}  # chat -> its oldest waiting message, and whose it is
+        self._late: dict[str, list[tuple[int, str]]] = {}  # what came while a turn of the chat ran
+        self._served: dict[str, float] = {}
+        self._running: dict[str, Turn] = {}
+
+    def teardown(self) -> None:
+        self._runner.run(self._book.ledger.close())
+        self._runner.close()
+        self._folder.cleanup()
+
+    @rule(user=USERS, chat=NUMBERS)
+    def write(self, user: str, chat: int) -> None:
+        """Anybody in any chat: some are groups."""
+        name = str(chat)
+        receipt = self._runner.run(self._book.accept(self._book.message(user=user, chat=name)))
+        if name in self._running:
+            self._late.setdefault(name, []).append((receipt.message_id, user))
+        else:
+            self._waiting.setdefault(name, (receipt.message_id, user))
+
+    @rule(chats=st.integers(min_value=1, max_value=12), user=USERS)
+    def flood(self, chats: int, user: str) -> None:
+        for chat in range(100, 100 + chats):
+            self.write(user, chat * 10 + ord(user))
+
+    @rule(limit=st.integers(min_value=1, max_value=PLACES))
+    def claim(self, limit: int) -> None:
+        self._book.clock.advance(1)
+        now, room = self._book.clock(), PLACES - len(self._running)
+        limit = min(limit, room)
+        expected = self._expected(limit, room, now)
+        turns = self._runner.run(self._book.ledger.claim(now, 600.0, 20, limit, room))
+        assert [turn.conversation.chat_id for turn in turns] == expected
+        self._running |= {turn.conversation.chat_id: turn for turn in turns}
+
+    def _expected(self, limit: int, room: int, now: float) -> list[str]:
+        claimed: list[str] = []
+        share = Counter(turn.user_id for turn in self._running.values())
+        while len(claimed) < limit:
+            left = room - len(claimed)
+            order = sorted(
+                (self._served.get(user, 0.0), message, chat, user)
+                for chat, (message, user) in self._waiting.items()
+                if share[user] < left
+            )
+            if not order:
+                break
+            _, _, chat, user = order[0]
+            claimed.append(chat)
+            del self._waiting[chat]
+            share[user] += 1
+            self._served[user] = now
+        return claimed
+
+    @precondition(lambda self: self._running)
+    @rule(pick=NUMBERS)
+    def commit(self, pick: int) -> None:
+        chat = sorted(self._running)[pick % len(self._running)]
+        self._runner.run(self._book.commit(self._running.pop(chat)))
+        if late := self._late.pop(chat, []):
+            self._waiting[chat] = late[0]
+
+    @invariant()
+    def a_newcomer_is_served_next(self) -> None:
+        """Whatever the others wrote: while a place is free, somebody new gets it."""
+        if len(self._running) < PLACES - 1 or len(Counter(turn.user_id for turn in self._running.values())) > 1:
+            return
+        assert len(self._running) < PLACES, "one user alone runs in every place"
+
+
+@pytest.mark.parametrize("name", sorted(STORES))
+def test_users_take_turns(name: str) -> None:
+    run_state_machine_as_test(
+        lambda: FairMachine(STORES[name]),  # type: ignore[arg-type]  # it is only called
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=25,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+async def test_one_user_leaves_places_for_others(book: Book) -> None:
+    for number in range(20):
+        await book.accept(book.message(user="flood", chat=f"flood {number}"))
+    flood = await book.ledger.claim(book.clock(), 60.0, 20, 16, 16)
+    assert len(flood) == 8, "as many as stay free"
+    assert not await book.ledger.claim(book.clock(), 60.0, 20, 8, 8)
+    for number in range(10):
+        await book.accept(book.message(user=f"calm {number}", chat=f"calm {number}"))
+    calm = await book.ledger.claim(book.clock(), 60.0, 20, 8, 8)
+    assert [turn.user_id for turn in calm] == [f"calm {number}" for number in range(8)]
+    for turn in flood:
+        await book.commit(turn)
+    rest = await book.ledger.claim(book.clock(), 60.0, 20, 8, 8)
+    assert [turn.user_id for turn in rest] == ["calm 8", "calm 9", *["flood"] * 3]
+
+
+async def test_a_handed_back_turn_takes_no_place(book: Book) -> None:
+    for number in range(4):
+        await book.accept(book.message(user="one", chat=f"chat {number}"))
+    first, second = await book.ledger.claim(book.clock(), 60.0, 20, 4, 4)
+    await book.ledger.release(first, book.clock(), counted=True)
+    await book.reopen()
+    assert len(await book.ledger.claim(book.clock(), 60.0, 20, 4, 4)) == 2
+    assert second.user_id == "one"
