@@ -206,7 +206,7 @@ async def serve(plan: Plan, stop: asyncio.Event, ready: Ready) -> None:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(built.ledger.close)
         repeatable = frozenset(name for name, channel in built.channels.items() if channel.traits.repeatable)
-        await built.ledger.open(time.time(), repeatable)
+        await built.ledger.open(time.time(), repeatable, settings.dialogue.repeat_unclear)
         stack.push_async_callback(built.engine.close)
         runner = web.AppRunner(built.app, access_log=None, shutdown_timeout=2.0)
         await runner.setup()

@@ -120,6 +120,7 @@ class DialogueSettings(Section):
     attempts: Count = 3
     busy_after: Annotated[int, Field(ge=0)] = 50
     answer_within_hours: Annotated[float, Field(ge=0)] = 6.0
+    repeat_unclear: Annotated[int, Field(ge=0, le=10)] = 0
 
 
 class ThrottleSettings(Section):

@@ -33,6 +33,7 @@ class Outbox:
         ledger: Ledger,
         metrics: Metrics,
         clock: Callable[[], float],
+        repeats: int = 0,
         passing: Passing = pass_by,
     ) -> None:
         self._passing = passing
@@ -40,6 +41,7 @@ class Outbox:
         self._ledger = ledger
         self._metrics = metrics
         self._clock = clock
+        self._repeats = repeats  # of a send that the platform may have taken
         self._wake = asyncio.Event()
         self._ending = False
         self._under_way: set[asyncio.Task[None]] = set()
@@ -113,7 +115,7 @@ class Outbox:
             record = self._refused(delivery, DeliveryError(f"the ledger: {error}", retryable=True))
         except Exception:  # noqa: BLE001 - the worker must outlive a bug in a channel
             self._log.exception("delivery_crashed", delivery=delivery.id)
-            record = partial(self._ledger.fail, delivery.id, "a bug in the channel; see the log", unclear=True)
+            record = partial(self._ledger.doubt, delivery.id, "a bug in the channel; see the log")
         await self._recorded(delivery, record)
 
     async def _recorded(self, delivery: Delivery, record: Callable[[], Awaitable[object]]) -> None:
@@ -145,14 +147,18 @@ class Outbox:
 
     def _refused(self, delivery: Delivery, error: DeliveryError) -> Callable[[], Awaitable[object]]:
         attempts = delivery.attempts + 1
-        again = error.retryable and not error.unclear and attempts < ATTEMPTS
-        self._log.warning(
-            "delivery_refused", delivery=delivery.id, reason=error.reason, again=again, unclear=error.unclear
-        )
+        pause = error.retry_after if error.retry_after is not None else min(PAUSE_CEILING, 2.0 ** min(attempts, 10) / 2)
+        if error.unclear:
+            return partial(self._doubted, delivery, error.reason, self._clock() + pause)
+        again = error.retryable and attempts < ATTEMPTS
+        self._log.warning("delivery_refused", delivery=delivery.id, reason=error.reason, again=again, unclear=False)
         if again:
-            pause = (
-                error.retry_after if error.retry_after is not None else min(PAUSE_CEILING, 2.0 ** min(attempts, 10) / 2)
-            )
             return partial(self._ledger.postpone, delivery.id, self._clock() + pause, error.reason)
         self._metrics.failed.labels(self._channel.name).inc()
-        return partial(self._ledger.fail, delivery.id, error.reason, unclear=error.unclear)
+        return partial(self._ledger.fail, delivery.id, error.reason)
+
+    async def _doubted(self, delivery: Delivery, reason: str, again_at: float) -> None:
+        again = await self._ledger.doubt(delivery.id, reason, self._repeats, again_at)
+        self._log.warning("delivery_refused", delivery=delivery.id, reason=reason, again=again, unclear=True)
+        if not again:
+            self._metrics.failed.labels(self._channel.name).inc()

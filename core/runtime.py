@@ -57,7 +57,10 @@ class Runtime:
         self._metrics = metrics
         self._bell = bell
         self._clock = clock
-        self._outboxes = {name: Outbox(channel, ledger, metrics, clock, passing) for name, channel in channels.items()}
+        self._outboxes = {
+            name: Outbox(channel, ledger, metrics, clock, settings.repeat_unclear, passing)
+            for name, channel in channels.items()
+        }
         self._turns: dict[int, asyncio.Task[None]] = {}
         self._workers: list[asyncio.Task[None]] = []
         self._senders: list[asyncio.Task[None]] = []

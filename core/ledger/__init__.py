@@ -84,10 +84,10 @@ class Counts:
 class Ledger(Protocol):
     """The durable store of all that was said and what became of it."""
 
-    async def open(self, now: float, repeatable: frozenset[str]) -> None:
+    async def open(self, now: float, repeatable: frozenset[str], repeats: int = 0) -> None:
         """Open the store and take back what a dead process left: its turns go back to the inbox; its sends go back to
-        the outbox where a repeat is safe (not begun, or a channel in `repeatable`) and are `unclear` elsewhere. Raises
-        ConfigError when the store cannot be used."""
+        the outbox where a repeat is safe (not begun, or a channel in `repeatable`) and are in doubt elsewhere, as by
+        `doubt`. Raises ConfigError when the store cannot be used."""
 
     async def close(self) -> None:
         """Finish what was begun and refuse the rest."""
@@ -163,8 +163,12 @@ class Ledger(Protocol):
     async def postpone(self, delivery: int, due_at: float, reason: str) -> None:
         """It will be tried again."""
 
-    async def fail(self, delivery: int, reason: str, *, unclear: bool) -> None:
+    async def fail(self, delivery: int, reason: str) -> None:
         """It will not be tried again."""
+
+    async def doubt(self, delivery: int, reason: str, repeats: int = 0, again_at: float = 0.0) -> bool:
+        """Nobody knows whether the platform has it. True: it is sent again at `again_at`, which was done fewer than
+        `repeats` times before; else it is `unclear`, and stays so."""
 
     async def waiting_parts(self, conversation: ConversationKey, taken_by: str) -> tuple[Delivery, ...]:
         """For pull channels: the parts handed over under `taken_by`, or else those pending, oldest first."""

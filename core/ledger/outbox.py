@@ -84,16 +84,22 @@ def postpone(connection: Connection, delivery: int, due_at: float, reason: str) 
     )
 
 
-def fail(connection: Connection, delivery: int, reason: str, *, unclear: bool) -> None:
-    connection.execute(
-        "UPDATE deliveries SET state = ?, reason = ? WHERE id = ?",
-        ("unclear" if unclear else "failed", reason, delivery),
-    )
+def fail(connection: Connection, delivery: int, reason: str) -> None:
+    connection.execute("UPDATE deliveries SET state = 'failed', reason = ? WHERE id = ?", (reason, delivery))
 
 
-def recover(connection: Connection, repeatable: frozenset[str]) -> None:
+def doubt(connection: Connection, delivery: int, reason: str, repeats: int, again_at: float) -> bool:
+    (state,) = connection.execute(
+        "UPDATE deliveries SET state = CASE WHEN doubts < ? THEN 'pending' ELSE 'unclear' END, doubts = doubts + 1,"
+        " due_at = max(due_at, ?), reason = ? WHERE id = ? RETURNING state",
+        (repeats, again_at, reason, delivery),
+    ).fetchone()
+    return bool(state == "pending")
+
+
+def recover(connection: Connection, repeatable: frozenset[str], repeats: int) -> None:
     """After a crash: sends that were under way go again where nothing was sent yet or a repeat cannot show twice (an
-    edit of the preview never begins), and are `unclear` elsewhere."""
+    edit of the preview never begins), and are in doubt elsewhere."""
     rows = connection.execute(
         f"SELECT id, channel, begun FROM deliveries WHERE {OPEN} AND state = 'sending'"  # noqa: S608 - a constant
     ).fetchall()
@@ -101,7 +107,7 @@ def recover(connection: Connection, repeatable: frozenset[str]) -> None:
         if channel in repeatable or not begun:
             connection.execute("UPDATE deliveries SET state = 'pending' WHERE id = ?", (delivery,))
         else:
-            fail(connection, delivery, "the gateway died while it was being sent", unclear=True)
+            doubt(connection, delivery, "the gateway died while it was being sent", repeats, 0.0)
 
 
 def waiting_parts(connection: Connection, key: ConversationKey, taken_by: str) -> tuple[Delivery, ...]:

@@ -150,6 +150,7 @@ CREATE TABLE facts (                                                 -- what a c
 
 FOURTH = """
 ALTER TABLE turns ADD COLUMN user INTEGER;                           -- whose share of the engine it takes
+ALTER TABLE deliveries ADD COLUMN doubts INTEGER NOT NULL DEFAULT 0; -- sends of it that the platform may have taken
 """
 
 

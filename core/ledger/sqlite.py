@@ -48,18 +48,18 @@ class SqliteLedger:
         self._reader: Reader | None = None
         self._lock: int | None = None
 
-    async def open(self, now: float, repeatable: frozenset[str]) -> None:
+    async def open(self, now: float, repeatable: frozenset[str], repeats: int = 0) -> None:
         self._lock = _lock(self._path)
         try:
             # It holds what customers said: ours alone. SQLite gives the files beside it the same rights.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            await self._prepare(now, repeatable)
+            await self._prepare(now, repeatable, repeats)
         except (sqlite3.Error, LedgerError, OSError) as error:
             await self.close()
             problem = f"ledger.url: {self._path} cannot be used as the ledger ({error})"
             raise ConfigError([f"{problem}; name another file or restore a backup"]) from error
 
-    async def _prepare(self, now: float, repeatable: frozenset[str]) -> None:
+    async def _prepare(self, now: float, repeatable: frozenset[str], repeats: int) -> None:
         with closing(sqlite3.connect(self._path)) as connection:
             if _is_foreign(Database(connection)):
                 raise LedgerError("it belongs to another program")
@@ -70,7 +70,7 @@ class SqliteLedger:
 
         def recover(connection: Connection) -> None:
             turns.reclaim(connection, FOREVER)
-            outbox.recover(connection, repeatable)
+            outbox.recover(connection, repeatable, repeats)
             retention.bring_back(connection, now)
 
         await self._writer.run(recover)
@@ -172,8 +172,11 @@ class SqliteLedger:
     async def postpone(self, delivery: int, due_at: float, reason: str) -> None:
         await self._writing.run(lambda c: outbox.postpone(c, delivery, due_at, reason))
 
-    async def fail(self, delivery: int, reason: str, *, unclear: bool) -> None:
-        await self._writing.run(lambda c: outbox.fail(c, delivery, reason, unclear=unclear))
+    async def fail(self, delivery: int, reason: str) -> None:
+        await self._writing.run(lambda c: outbox.fail(c, delivery, reason))
+
+    async def doubt(self, delivery: int, reason: str, repeats: int = 0, again_at: float = 0.0) -> bool:
+        return await self._writing.run(lambda c: outbox.doubt(c, delivery, reason, repeats, again_at))
 
     async def waiting_parts(self, conversation: ConversationKey, taken_by: str) -> tuple[Delivery, ...]:
         return await self._reading.run(lambda c: outbox.waiting_parts(c, conversation, taken_by))

@@ -59,14 +59,14 @@ class Book:
         self.ledger = store.ledger()
         self._events = 0
 
-    async def open(self, repeatable: Sequence[str] = ()) -> None:
-        await self.ledger.open(self.clock(), frozenset(repeatable))
+    async def open(self, repeatable: Sequence[str] = (), repeats: int = 0) -> None:
+        await self.ledger.open(self.clock(), frozenset(repeatable), repeats)
 
-    async def reopen(self, repeatable: Sequence[str] = ()) -> None:
+    async def reopen(self, repeatable: Sequence[str] = (), repeats: int = 0) -> None:
         """What a crash leaves behind: nothing that was under way is handed back or closed."""
         await self.ledger.close()
         self.ledger = self.store.ledger()
-        await self.open(repeatable)
+        await self.open(repeatable, repeats)
 
     def message(
         self,

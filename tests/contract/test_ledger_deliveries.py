@@ -56,9 +56,10 @@ async def test_a_postponed_part_holds_back_those_after_it(book: Book) -> None:
 
 async def test_a_failed_part_lets_those_after_it_go(book: Book) -> None:
     await book.answer("x", parts=["one", "two", "three"])
-    for unclear in (False, True):
-        (delivery,) = await book.due()
-        await book.ledger.fail(delivery.id, "refused", unclear=unclear)
+    (delivery,) = await book.due()
+    await book.ledger.fail(delivery.id, "refused")
+    (delivery,) = await book.due()
+    assert not await book.ledger.doubt(delivery.id, "no answer")
     assert await book.send() == ["three"]
     assert (await book.ledger.counts()).failed_deliveries == 2
     await book.reopen(repeatable=["web"])
@@ -90,6 +91,22 @@ async def test_a_send_cut_off_by_a_crash_is_not_repeated_where_it_would_show_twi
     await book.reopen()
     counts = await book.ledger.counts()
     assert (counts.pending_deliveries, counts.failed_deliveries) == (1, 1)
+    assert await book.send() == ["two"]
+
+
+async def test_a_send_in_doubt_is_repeated_as_often_as_the_operator_wants(book: Book) -> None:
+    await book.answer("x", parts=["one", "two"])
+    (delivery,) = await book.due()
+    assert await book.ledger.doubt(delivery.id, "no answer", repeats=2, again_at=book.clock() + 3)
+    assert await book.due() == (), "not before its time, and its conversation waits for it"
+    book.clock.advance(3)
+    (delivery,) = await book.due()
+    await book.ledger.begin(delivery.id)
+    await book.reopen(repeats=2)  # a crash is the same doubt
+    (delivery,) = await book.due()
+    assert delivery.text == "one"
+    assert not await book.ledger.doubt(delivery.id, "no answer", repeats=2, again_at=book.clock())
+    assert (await book.ledger.counts()).failed_deliveries == 1
     assert await book.send() == ["two"]
 
 

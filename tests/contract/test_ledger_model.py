@@ -139,7 +139,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if how == "postponed":
             self._runner.run(ledger.postpone(delivery.id, now, "later"))
             return
-        ended = ledger.sent(delivery.id, "r", now) if how == "sent" else ledger.fail(delivery.id, "no", unclear=False)
+        ended = ledger.sent(delivery.id, "r", now) if how == "sent" else ledger.fail(delivery.id, "no")
         self._runner.run(ended)
         del self._queued[chat][0]
 

@@ -28,7 +28,7 @@ async def test_the_queues_are_counted(book: Book) -> None:
     assert dataclasses.astuple(await book.ledger.counts())[3:] == (2, 0, 0)
     (delivery,) = await book.due()
     assert (await book.ledger.counts()).pending_deliveries == 2
-    await book.ledger.fail(delivery.id, "blocked", unclear=False)
+    await book.ledger.fail(delivery.id, "blocked")
     assert dataclasses.astuple(await book.ledger.counts())[3:] == (1, 1, 0)
 
 

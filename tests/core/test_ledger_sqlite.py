@@ -23,7 +23,10 @@ from tests.contract.ledgers import AT_ONCE, GENEROUS, Book, SqliteStore, key
 
 PROCESS = Path(__file__).with_name("ledger_process.py")
 # The inbox and the index of open deliveries hold what is to be done, not what is stored.
-BOUNDED = ("SCAN inbox USING INDEX inbox_order", "SCAN deliveries USING INDEX deliveries_open", "SCAN (subquery")
+BOUNDED = (
+    *("SCAN inbox USING INDEX inbox_order", "SCAN turns USING INDEX turns_running"),
+    *("SCAN deliveries USING INDEX deliveries_open", "SCAN (subquery"),
+)
 ROOT = PROCESS.parents[2]
 
 
@@ -199,6 +202,9 @@ async def test_no_statement_of_a_turn_reads_a_whole_table(book: Book, tmp_path: 
     await book.ledger.renew([turn.id], book.clock())
     await book.ledger.reclaim(book.clock() + 100)
     turn = await book.take()
+    await book.accept(book.message(chat="another of the same user's"))
+    assert await book.ledger.claim(book.clock(), 60.0, 20, 1, 1) == ()
+    await book.ledger.doubt(1, "no answer", repeats=1)
     await book.ledger.recall(turn, 10)
     await book.ledger.previewed(turn, "shown")
     await book.accept("Next", GENEROUS)
@@ -218,7 +224,7 @@ async def test_no_statement_of_a_turn_reads_a_whole_table(book: Book, tmp_path: 
     await book.ledger.accept(book.message("/stop"), GENEROUS, AT_ONCE, book.clock(), stop)
     await book.ledger.withdraw(key(), book.clock())
     await book.ledger.move(key(), "another")
-    await ledger._writing.run(lambda c: outbox.recover(c, frozenset()))
+    await ledger._writing.run(lambda c: outbox.recover(c, frozenset(), 0))
     await book.ledger.close()
     whole = {}
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:

@@ -43,9 +43,10 @@ async def test_the_report_says_what_became_of_everything(book: Book) -> None:
     await set_aside(book)
     await book.send()
     await book.answer("x", parts=["one", "two"])
-    for unclear in (True, False):
-        (delivery,) = await book.due()
-        await book.ledger.fail(delivery.id, "no answer" if unclear else "blocked", unclear=unclear)
+    (delivery,) = await book.due()
+    await book.ledger.doubt(delivery.id, "no answer")
+    (delivery,) = await book.due()
+    await book.ledger.fail(delivery.id, "blocked")
     await book.accept(book.message(chat="waits"))
     with office.opened(path(book)) as ledger:
         report = office.report(ledger)
@@ -83,9 +84,10 @@ async def test_what_is_tried_again_while_a_turn_runs_comes_after_it(book: Book) 
 
 async def test_what_a_platform_refused_is_sent_again(book: Book) -> None:
     await book.answer("x", parts=["one", "two", "three"])
-    for unclear in (False, True):
-        (delivery,) = await book.due()
-        await book.ledger.fail(delivery.id, "no", unclear=unclear)
+    (delivery,) = await book.due()
+    await book.ledger.fail(delivery.id, "no")
+    (delivery,) = await book.due()
+    await book.ledger.doubt(delivery.id, "no")
     assert await book.send() == ["three"]
     with office.opened(path(book)) as ledger:
         assert office.failed(ledger) == ["d1"], "an unclear one may have been seen"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from core.channel import Traits
 from core.config import DialogueSettings, ThrottleSettings
 from core.engine import EngineState
@@ -139,6 +141,23 @@ async def test_a_permanent_refusal_is_recorded_and_lets_the_rest_go(tmp_path: Pa
         await house.say("Hello")
         await channel.delivered(1)
         assert (await house.ledger.counts()).failed_deliveries == 1
+
+
+@pytest.mark.parametrize(
+    ("repeats", "seen", "failed"), [(0, ["Second one."], 1), (1, ["First part. ", "Second one."], 0)]
+)
+async def test_what_may_have_arrived_is_repeated_only_if_the_operator_wants(
+    tmp_path: Path, repeats: int, seen: list[str], failed: int
+) -> None:
+    channel = CollectingChannel(traits=Traits(text_limit=12))
+    engine = FakeEngine(default=["First part. Second one."])
+    settings = DialogueSettings(merge_seconds=0, merge_cap_seconds=0, repeat_unclear=repeats)
+    async with rooms(tmp_path, engine=engine, channels=[channel], settings=settings) as house:
+        channel.fail_deliveries(DeliveryError("no answer", unclear=True, retry_after=0))
+        await house.say("Hello")
+        await channel.delivered(len(seen))
+        assert house.seen() == seen
+        assert (await house.ledger.counts()).failed_deliveries == failed
 
 
 async def test_shutdown_hands_unfinished_turns_back_without_counting_the_try(tmp_path: Path) -> None:
