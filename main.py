@@ -36,8 +36,8 @@ from core.config import ChannelSettings, Environment, Settings, channel_tables, 
 from core.dialogue import Dialogue
 from core.errors import ConfigError
 from core.gateway import Bell, House
-from core.http import Face, address_of, application, listen
-from core.killing import VARIABLE, passing
+from core.http import Face, address_of, application, listen, runner_of
+from core.killing import passing
 from core.ledger.office import LOOK_AGAIN
 from core.ledger.sqlite import SqliteLedger
 from core.machine import look
@@ -158,9 +158,9 @@ class Built:
 
 def build(plan: Plan) -> Built:
     """Construct everything, top to bottom. No I/O but looking at the machine."""
-    settings, clock, passed = plan.settings, SteadyClock(), passing(os.environ.get(VARIABLE, ""))
+    settings, clock, passed = plan.settings, SteadyClock(), passing(os.environ)
     metrics, bell = Metrics(), Bell()
-    ledger = SqliteLedger(plan.ledger_path)
+    ledger = SqliteLedger(plan.ledger_path, passed)
     engine, supervisor = _engine(plan)
     channels = {planned.name: plan.build(planned) for planned in plan.channels if planned.on}
     throttle = settings.throttle
@@ -208,7 +208,7 @@ async def serve(plan: Plan, stop: asyncio.Event, ready: Ready) -> None:
         repeatable = frozenset(name for name, channel in built.channels.items() if channel.traits.repeatable)
         await built.ledger.open(time.time(), repeatable, settings.dialogue.repeat_unclear)
         stack.push_async_callback(built.engine.close)
-        runner = web.AppRunner(built.app, access_log=None, shutdown_timeout=2.0)
+        runner = runner_of(built.app)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         site = await listen(runner, settings.server.host, settings.server.port)

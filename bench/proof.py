@@ -10,26 +10,28 @@ import asyncio
 import random
 import re
 import resource
-import sqlite3
+import signal
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, closing
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from adapters.slack.simulator import Fault as SlackFault
 from adapters.telegram.simulator import Fault as TelegramFault
 from adapters.telegram.simulator import flood
+from bench.account import Account, account_of, open_work
 from bench.drivers import DRIVERS, Driver, Slack, Telegram
 from bench.stand import Gateway, free_port, gateway
 from core.engine_simulator import EngineSimulator
+from core.killing import KILL_AT, SLOW_AT
 from core.simulated_reply import Behaviour
 
-# /ask takes no key of its caller's yet: a call that is cut cannot be made again without asking twice.
-CHANNELS = tuple(name for name in DRIVERS if name != "api")
+CHANNELS = tuple(DRIVERS)
 TURNS = 3  # messages of each person
 LOOK_SECONDS = 0.2
 SECONDS_OF_A_LIFE = 1.5  # about; people write as long as there are kills
+LEASE_SECONDS = 1.5
 UNLIMITED = resource.RLIM_INFINITY
 
 
@@ -45,29 +47,6 @@ class Trial:
     channels: tuple[str, ...] = CHANNELS
     words: int = 60  # of an answer to one message; 900 make a second part
     patience: float = 120.0  # seconds for all to be answered after the last kill
-
-
-@dataclass(slots=True)
-class Account:
-    """What became of the messages of one channel."""
-
-    said: int = 0
-    accepted: int = 0
-    answered: int = 0  # seen whole, once
-    apologised: int = 0
-    throttled: int = 0
-    unclear: int = 0  # the ledger says that nobody can know whether it was seen, and it was not
-    lost: list[str] = field(default_factory=list)
-    doubled: list[str] = field(default_factory=list)
-    torn: list[str] = field(default_factory=list)
-    disordered: list[str] = field(default_factory=list)
-    fragments: list[str] = field(default_factory=list)  # previews left on the screen: see docs/reliability.md
-
-    @property
-    def well(self) -> bool:
-        """Every accepted message has exactly one ending, and nobody saw anything twice, torn or out of order."""
-        told = self.answered + self.apologised + self.throttled + self.unclear
-        return self.accepted == told and not (self.lost or self.doubled or self.torn or self.disordered)
 
 
 def reply(words: str, body: Mapping[str, object]) -> str:
@@ -92,7 +71,10 @@ class Proof:
                 reply=partial(reply, self._words), pieces=8, tokens_per_second=30.0, first_token_seconds=0.05
             )
         )
-        self._settings: dict[str, str] = {"FRONTDESK__SERVER__PORT": str(free_port())}
+        self._settings: dict[str, str] = {
+            "FRONTDESK__SERVER__PORT": str(free_port()),
+            "FRONTDESK__DIALOGUE__LEASE_SECONDS": str(LEASE_SECONDS),
+        }
         self._said: dict[tuple[str, int], list[str]] = {}
         self._open = asyncio.Event()  # the gateway was there once, so the platforms know its address
         self.kills = 0
@@ -114,7 +96,10 @@ class Proof:
             finally:
                 people.cancel()
                 await asyncio.gather(people, return_exceptions=True)
-            return {name: self._account(name) for name in self._drivers}
+            return {
+                name: account_of(name, driver, self._said, self._words, self._database)
+                for name, driver in self._drivers.items()
+            }
 
     # --- what people do ---------------------------------------------------------------------------------------------
 
@@ -172,6 +157,8 @@ class Proof:
                 await self._engine_dies()
             if self._chance.random() < 0.3:
                 await self._disk_is_full(house)
+            if self._chance.random() < 0.2:
+                await self._process_is_suspended(house)
         await asyncio.sleep(self._chance.uniform(0.1, 1.5))
 
     def _platforms_fail(self) -> None:
@@ -199,9 +186,18 @@ class Proof:
         await asyncio.sleep(self._chance.uniform(0.1, 0.4))
         resource.prlimit(house.process.pid, resource.RLIMIT_FSIZE, (UNLIMITED, UNLIMITED))
 
+    async def _process_is_suspended(self, house: Gateway) -> None:
+        """A laptop that sleeps, a virtual machine that is moved: all leases run out meanwhile."""
+        house.process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(LEASE_SECONDS + self._chance.uniform(0.2, 1.0))
+        house.process.send_signal(signal.SIGCONT)
+        await asyncio.sleep(self._chance.uniform(0.1, 0.5))  # for what it then does with them
+
     @asynccontextmanager
     async def _alive(self, kill_at: str = "") -> AsyncIterator[Gateway]:
-        settings = self._settings | ({"FRONTDESK_KILL_AT": kill_at} if kill_at else {})
+        settings = self._settings | ({KILL_AT: kill_at} if kill_at else {})
+        if self._trial.faults and self._chance.random() < 0.3:
+            settings[SLOW_AT] = f"syncing:{self._chance.uniform(0.05, 0.3):.2f}"  # a disk that is slow in this life
         async with gateway(self._home, self._folder, settings) as house:
             for driver in self._drivers.values():
                 driver.meet(house.address)
@@ -219,78 +215,10 @@ class Proof:
         what waits for them."""
         looks = int(self._trial.patience / LOOK_SECONDS)
         for _ in range(looks):
-            waiting, pulled, pending = await asyncio.to_thread(self._open_work)
+            waiting, pulled, pending = await asyncio.to_thread(open_work, self._database)
             under_way = sum(driver.under_way() for driver in self._drivers.values())
             if not (waiting or pulled or pending or under_way):
                 return
             for chat in pulled:
                 await self._drivers["wechat"].say(int(chat.lstrip("o")), "继续")
             await asyncio.sleep(LOOK_SECONDS)
-
-    def _open_work(self) -> tuple[int, list[str], int]:
-        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as connection:
-            (waiting,) = connection.execute(
-                "SELECT count(*) FROM messages WHERE state IN ('waiting', 'running')"
-            ).fetchone()
-            rows = connection.execute(
-                "SELECT d.channel, c.chat_id FROM deliveries d JOIN conversations c ON c.id = d.conversation_id"
-                " WHERE d.state IN ('pending', 'sending')"
-            ).fetchall()
-        pulled = sorted({chat for channel, chat in rows if channel == "wechat"})
-        return waiting, pulled, sum(channel != "wechat" for channel, _ in rows)
-
-    def _account(self, name: str) -> Account:
-        account, driver = Account(), self._drivers[name]
-        endings = self._endings(name)
-        for (channel, user), marks in self._said.items():
-            if channel != name:
-                continue
-            seen = " ".join(" ".join(driver.seen(user)).split())
-            whole = re.findall(rf"\[(q\d+-\d+;) {self._words} end \1\]", seen)
-            account.torn += [
-                f"{name}: {mark}"
-                for mark in re.findall(r"end (q\d+-\d+;)", seen)
-                if mark not in whole and endings.get(mark) != "unclear"
-            ]
-            account.fragments += [
-                f"{name}: {text[:6]}" for text in driver.seen(user) if text.startswith("[q") and "end " not in text
-            ]
-            account.disordered += [f"{name}: {user}"] if whole != sorted(whole) else []
-            for mark in marks:
-                account.said += 1
-                ends = seen.count(f"end {mark}")  # more than one: a part of it stands there twice
-                times = ends if ends > 1 else whole.count(mark)
-                self._count(account, f"{name}: {mark}", times, endings.get(mark))
-        return account
-
-    @staticmethod
-    def _count(account: Account, label: str, seen: int, ending: str | None) -> None:
-        if ending is None:  # never acknowledged: the platform told its user so, or will
-            account.lost += [f"{label} (seen, and not in the ledger)"] if seen else []
-            return
-        account.accepted += 1
-        if seen > 1:
-            account.doubled.append(label)
-        elif seen:
-            account.answered += 1
-        elif ending in {"apology", "throttled", "unclear"}:
-            account.apologised += ending == "apology"
-            account.throttled += ending == "throttled"
-            account.unclear += ending == "unclear"
-        else:
-            account.lost.append(f"{label} ({ending})")
-
-    def _endings(self, name: str) -> dict[str, str]:
-        """The ledger's word on each message: its reply's kind, its own state, or "unclear"."""
-        with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True)) as connection:
-            rows = connection.execute(
-                "SELECT m.text, m.state, coalesce(t.kind, ''), EXISTS (SELECT 1 FROM deliveries d WHERE"
-                " d.turn_id = t.id AND (d.state = 'unclear' OR d.taken_by IS NOT NULL)) FROM messages m"
-                " LEFT JOIN turns t ON t.id = m.turn_id WHERE m.channel = ? ORDER BY m.id",
-                (name,),
-            ).fetchall()
-        endings = {}
-        for text, state, kind, unclear in rows:
-            for mark in re.findall(r"q\d+-\d+;", text):
-                endings[mark] = "throttled" if state == "throttled" else "unclear" if unclear else kind or state
-        return endings

@@ -12,7 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench.proof import Account, Proof, Trial
+from bench.account import Account
+from bench.proof import Proof, Trial
 from commands import Plan, Serve
 from core.killing import POINTS
 

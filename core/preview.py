@@ -2,7 +2,8 @@
 refusal.
 
 A preview is lossy and never the record. But the platform's message it made is: its reference is on disk before the
-reply is committed, so that the final text lands in that same message, after a crash too.
+reply is committed, so that the final text lands in that same message, after a crash too. It never overtakes an earlier
+reply that is still on its way.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from core.errors import DeliveryError, LedgerError
 from core.killing import Passing, pass_by
 from core.ledger import Ledger
 from core.types import Draft, Turn
+
+BEHIND_SECONDS = 0.1  # between two looks whether an earlier reply has left
 
 
 class Preview:
@@ -40,6 +43,7 @@ class Preview:
         self._ending = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._log = structlog.get_logger().bind(channel=channel.name, turn=turn.id)
+        self._behind = turn.behind and not turn.reference
         self.reference = turn.reference
         self.shown = False  # this attempt's text has been seen by the user
 
@@ -71,6 +75,9 @@ class Preview:
             if text == last_text:
                 continue
             started = self._clock()
+            if self._behind and await self._overtakes():
+                self._changed.set()
+                continue
             draft = Draft(self._turn.id, self._turn.conversation, self._turn.address, text, self.reference)
             try:
                 reference = await self._channel.preview(draft)
@@ -84,6 +91,16 @@ class Preview:
             last_text = text
             await self._pause(started)
 
+    async def _overtakes(self) -> bool:
+        """Look whether the earlier reply has left by now; if it has not, after a while."""
+        try:
+            self._behind = await self._ledger.behind(self._turn)
+        except LedgerError as error:
+            self._log.info("preview_waits", reason=str(error))
+        if self._behind:
+            await self._wait(BEHIND_SECONDS)
+        return self._behind
+
     async def _record(self, reference: str) -> None:
         if reference != self.reference:
             self.reference = reference
@@ -93,7 +110,10 @@ class Preview:
         pace = self._channel.traits.preview_seconds or 0.0
         remaining = started + pace - self._clock()
         if remaining > 0:
-            try:
-                await asyncio.wait_for(self._ending.wait(), remaining)
-            except TimeoutError:
-                return
+            await self._wait(remaining)
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._ending.wait(), seconds)
+        except TimeoutError:
+            return

@@ -97,6 +97,7 @@ class Turn:
     history_from: int  # the history entry the prompt starts at (0 = all), kept for the prefix cache
     prompt_tokens: int  # exact prompt + reply tokens of the conversation's last turn, 0 when unknown
     trouble: str = ""  # why the attempt before this one failed
+    behind: bool = False  # parts of an earlier reply were still on their way when it was claimed
 
     @property
     def text(self) -> str:
@@ -236,6 +237,7 @@ class Outcome:
     cut: bool = False
     model: str = ""
     usage: Usage = Usage()
+    address: JsonObject = field(default_factory=dict)  # the message's
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,6 +179,7 @@ class CollectingChannel:
         self.deliveries: list[Delivery] = []  # taken
         self.attempts: list[Delivery] = []  # tried, refused ones included
         self.gate = _set_event()  # clear it to keep previews and deliveries on their way
+        self.refused = 0  # of both
         self._preview_errors: deque[DeliveryError] = deque()
         self._delivery_errors: deque[DeliveryError] = deque()
         self._screens: dict[ConversationKey, dict[str, str]] = {}
@@ -218,6 +219,7 @@ class CollectingChannel:
     async def preview(self, draft: Draft) -> str | None:
         await self.gate.wait()
         if self._preview_errors:
+            self.refused += 1
             raise self._preview_errors.popleft()
         self.previews.append(draft)
         reference = self._show(draft.conversation, draft.reference, draft.text)
@@ -228,6 +230,7 @@ class CollectingChannel:
         await self.gate.wait()
         self.attempts.append(delivery)
         if self._delivery_errors:
+            self.refused += 1
             raise self._delivery_errors.popleft()
         self.deliveries.append(delivery)
         reference = self._show(delivery.conversation, delivery.reference, delivery.text)

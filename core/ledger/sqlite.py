@@ -18,6 +18,7 @@ from sqlite_utils.migrations import Migrations
 
 from core.audit import AuditEntry
 from core.errors import ConfigError, LedgerError
+from core.killing import Passing, pass_by
 from core.ledger import Admission, Burst, Counts, Notice, chats, facts, inbox, outbox, retention, turns, views
 from core.ledger.schema import migrations
 from core.ledger.writer import Connection, Reader, Writer, sqlite3
@@ -42,8 +43,9 @@ FOREVER = float("inf")
 class SqliteLedger:
     """The ledger's port over one SQLite file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, passing: Passing = pass_by) -> None:
         self._path = path
+        self._passing = passing
         self._writer: Writer | None = None
         self._reader: Reader | None = None
         self._lock: int | None = None
@@ -65,7 +67,7 @@ class SqliteLedger:
                 raise LedgerError("it belongs to another program")
         with closing(self._connect()) as connection:
             migrations().apply(Database(connection))
-        self._writer = Writer(self._connect)
+        self._writer = Writer(self._connect, self._passing)
         self._reader = Reader(partial(self._connect, read_only=True))
 
         def recover(connection: Connection) -> None:
@@ -138,6 +140,9 @@ class SqliteLedger:
         await self._writing.run(
             lambda c: turns.release(c, turn.id, turn.attempt, ready_at, counted=counted, trouble=trouble)
         )
+
+    async def behind(self, turn: Turn) -> bool:
+        return await self._reading.run(lambda c: turns.behind(c, turn.id))
 
     async def previewed(self, turn: Turn, reference: str) -> None:
         await self._writing.run(lambda c: turns.previewed(c, turn, reference))

@@ -20,6 +20,10 @@ from core.throttle import Rate, spend
 from core.types import ConversationKey, JsonObject, MessageState, Reply, ReplyKind, StoredMessage, Turn
 
 RUNNING_BY_USER = "SELECT user, count(*) FROM turns INDEXED BY turns_running WHERE state = 'running' GROUP BY user"
+OPEN_PARTS = (
+    "EXISTS (SELECT 1 FROM deliveries d WHERE d.conversation_id = t.conversation_id"
+    " AND d.state IN ('pending', 'sending'))"
+)
 DIED = "the process or the worker that answered it died"
 
 
@@ -85,8 +89,8 @@ def _claim(
 
 def _turn(connection: Connection, turn_id: int) -> Turn:
     row = connection.execute(
-        "SELECT t.conversation_id, c.channel, c.bot, c.chat_id, c.thread_id, c.language, t.attempt, t.reference,"
-        " c.history_from, c.prompt_tokens, t.trouble"
+        "SELECT t.conversation_id, c.channel, c.bot, c.chat_id, c.thread_id, c.language, t.attempt, t.reference,"  # noqa: S608 - a constant
+        f" c.history_from, c.prompt_tokens, t.trouble, {OPEN_PARTS}"
         " FROM turns t JOIN conversations c ON c.id = t.conversation_id WHERE t.id = ?",
         (turn_id,),
     ).fetchone()
@@ -106,6 +110,7 @@ def _turn(connection: Connection, turn_id: int) -> Turn:
         history_from=row[8],
         prompt_tokens=row[9],
         trouble=row[10],
+        behind=bool(row[11]),
     )
 
 
@@ -116,6 +121,11 @@ def _stored(row: tuple[int, str, str, str, str, float, str, float]) -> StoredMes
 def json_object(text: str) -> JsonObject:
     value = orjson.loads(text)
     return value if isinstance(value, dict) else {}
+
+
+def behind(connection: Connection, turn_id: int) -> bool:
+    (there,) = connection.execute(f"SELECT {OPEN_PARTS} FROM turns t WHERE t.id = ?", (turn_id,)).fetchone()  # noqa: S608
+    return bool(there)
 
 
 def release(

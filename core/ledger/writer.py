@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 from core.errors import LedgerError
+from core.killing import Passing, pass_by
 
 try:  # The stdlib's SQLite may lie in the range of the WAL-reset bug (3.7.0 to 3.51.2); pysqlite3 carries a newer one.
     from pysqlite3 import dbapi2 as sqlite3
@@ -44,7 +45,8 @@ class _Work(Generic[T]):
 class Writer:
     """Runs functions on the writing connection, in order, many to a commit."""
 
-    def __init__(self, connect: Callable[[], Connection]) -> None:
+    def __init__(self, connect: Callable[[], Connection], passing: Passing = pass_by) -> None:
+        self._passing = passing
         self._connection = connect()  # here, where a failure reaches the caller
         self._queue: queue.SimpleQueue[_Work[Any] | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
@@ -94,6 +96,7 @@ class Writer:
             connection.execute("BEGIN IMMEDIATE")
             for work in batch:
                 self._try(connection, work)
+            self._passing("syncing")
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             # Nothing of this batch is on disk, so nobody may be told that it is.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -14,6 +15,18 @@ from core.errors import DeliveryError
 from core.types import ConversationKey, InboundMessage, MessageState
 from tests.fakes import CollectingChannel, FakeEngine
 from tests.rooms import rooms
+
+
+class Gate(asyncio.Event):
+    """A pause in a reply that says when the reply came to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = asyncio.Event()
+
+    async def wait(self) -> Literal[True]:
+        self.reached.set()
+        return await super().wait()
 
 
 async def test_messages_wait_for_an_engine_that_is_loading(tmp_path: Path) -> None:
@@ -131,6 +144,30 @@ async def test_a_refused_part_is_tried_again_and_holds_back_the_next(tmp_path: P
         house.runtime.wake("web")
         await channel.delivered(2)
         assert house.seen() == ["First part. ", "Second one."]
+
+
+async def test_a_growing_reply_does_not_overtake_the_one_before(tmp_path: Path) -> None:
+    engine, refused, grows = FakeEngine(), asyncio.Event(), Gate()
+    engine.enqueue(["Fir", refused, "st."])
+    engine.enqueue(["Second ", grows, "grows."])
+    async with rooms(tmp_path, engine=engine) as house:
+        house.channel.fail_previews(DeliveryError("flood", retryable=True, retry_after=7))
+        house.channel.fail_deliveries(DeliveryError("flood", retryable=True, retry_after=7))
+        await house.say("One")
+        await house.until(lambda: house.channel.refused == 1)
+        refused.set()
+        await house.until(lambda: house.channel.refused == 2)
+        await house.say("Two")
+        await grows.reached.wait()
+        for _ in range(3):  # its look at the ledger, if it takes one, is answered before ours
+            await house.ledger.counts()
+        assert house.channel.previews == [], "the first reply is not there yet"
+        house.clock.advance(7)
+        house.runtime.wake("web")
+        await house.channel.previewed(1)
+        grows.set()
+        await house.channel.delivered(2)
+        assert house.seen() == ["First.", "Second grows."]
 
 
 async def test_a_permanent_refusal_is_recorded_and_lets_the_rest_go(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.proof import Account, Proof, Trial
+from bench.account import Account
+from bench.proof import Proof, Trial
 from core.killing import POINTS
 
 HOME = Path(__file__).resolve().parent.parent.parent
