@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import channels, measures
+from bench import channels, fairness, measures
 from bench.measures import Row
 from commands import Plan, Serve
 from core.machine import look
@@ -23,6 +23,7 @@ MEASURES: Mapping[str, Callable[[Path], Awaitable[list[Row]]]] = {
     "first-text-1": partial(measures.first_text, users=1, rounds=40),
     "first-text-32": partial(measures.first_text, users=32, rounds=6),
     "cost": measures.cost,
+    "fairness": fairness.fairness,
     "telegram": channels.telegram,
     "wechat": channels.wechat,
 }

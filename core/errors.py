@@ -60,7 +60,8 @@ class DeliveryError(FrontdeskError):
     """A platform did not take what we sent.
 
     `retryable`: the same call may succeed later; `retry_after`: not before that many seconds, as the platform said.
-    `unclear`: the outcome is unknown (a time-out after sending), so a repeat might show the text twice.
+    `unclear`: the outcome is unknown (a time-out after sending), so a repeat might show the text twice; with
+    `retryable` the channel looks for it before it sends it again, so that it does not.
     """
 
     def __init__(

@@ -149,7 +149,8 @@ class Outbox:
         attempts = delivery.attempts + 1
         pause = error.retry_after if error.retry_after is not None else min(PAUSE_CEILING, 2.0 ** min(attempts, 10) / 2)
         if error.unclear:
-            return partial(self._doubted, delivery, error.reason, self._clock() + pause)
+            repeats = ATTEMPTS if error.retryable else self._repeats
+            return partial(self._doubted, delivery, error.reason, repeats, self._clock() + pause)
         again = error.retryable and attempts < ATTEMPTS
         self._log.warning("delivery_refused", delivery=delivery.id, reason=error.reason, again=again, unclear=False)
         if again:
@@ -157,8 +158,8 @@ class Outbox:
         self._metrics.failed.labels(self._channel.name).inc()
         return partial(self._ledger.fail, delivery.id, error.reason)
 
-    async def _doubted(self, delivery: Delivery, reason: str, again_at: float) -> None:
-        again = await self._ledger.doubt(delivery.id, reason, self._repeats, again_at)
+    async def _doubted(self, delivery: Delivery, reason: str, repeats: int, again_at: float) -> None:
+        again = await self._ledger.doubt(delivery.id, reason, repeats, again_at)
         self._log.warning("delivery_refused", delivery=delivery.id, reason=reason, again=again, unclear=True)
         if not again:
             self._metrics.failed.labels(self._channel.name).inc()

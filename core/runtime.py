@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -16,7 +17,7 @@ from core.channel import Channel
 from core.config import DialogueSettings
 from core.dialogue import Dialogue
 from core.engine import Engine, EngineState
-from core.errors import EngineUnavailable, LedgerError, TurnLost
+from core.errors import DeliveryError, EngineUnavailable, LedgerError, TurnLost
 from core.gateway import Bell
 from core.killing import Passing, pass_by
 from core.ledger import Ledger
@@ -186,6 +187,7 @@ class Runtime:
             log.warning("turn_waits", reason="its channel or its bot is off")
             await self._hand_back(turn, 60.0, counted=False)
             return
+        turn = await self._found(turn, channel)
         if turn.attempt > self._settings.attempts:
             log.error("turn_set_aside", attempts=self._settings.attempts, reason=turn.trouble)
             reply, more = await self._dialogue.set_aside(turn, channel)
@@ -208,6 +210,22 @@ class Runtime:
             completion_tokens=reply.usage.completion_tokens,
             ms=round((self._clock() - turn.messages[0].accepted_at) * 1000),
         )
+
+    async def _found(self, turn: Turn, channel: Channel) -> Turn:
+        """The turn with the reference of what a process that died had shown of it, and could not record any more."""
+        if not turn.died or turn.reference or channel.traits.preview_seconds is None:
+            return turn
+        known = await self._ledger.references(turn)
+        try:
+            reference = await channel.find(turn, known)
+        except DeliveryError as error:
+            self._log.info("preview_not_looked_for", turn=turn.id, reason=error.reason)
+            return turn
+        if reference is None:
+            return turn
+        await self._ledger.previewed(turn, reference)
+        self._log.info("preview_found", turn=turn.id)
+        return replace(turn, reference=reference)
 
     def _is_late(self, turn: Turn) -> bool:
         """Whether it came through an outage, ours or the platform's: an answer would pretend that it is still new."""

@@ -97,6 +97,7 @@ class Turn:
     history_from: int  # the history entry the prompt starts at (0 = all), kept for the prefix cache
     prompt_tokens: int  # exact prompt + reply tokens of the conversation's last turn, 0 when unknown
     trouble: str = ""  # why the attempt before this one failed
+    died: bool = False  # the attempt before this one was cut off: what it had shown may not be recorded
     behind: bool = False  # parts of an earlier reply were still on their way when it was claimed
 
     @property
@@ -188,6 +189,7 @@ class Delivery:
     parts: int = 1
     reference: str = ""  # part 1 only: the preview that the text must land in
     attempts: int = 0  # sends tried before this one
+    doubts: int = 0  # earlier sends of it that the platform may have taken
     cut: bool = False  # its reply ended before it was whole, and not because its user wanted it to
 
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from core.channel import Finding, Gateway, Traits
 from core.engine import EngineRequest, EngineState
 from core.errors import DeliveryError, EngineUnavailable
-from core.types import COMMANDS, Bot, ConversationKey, Delivery, Delta, Draft, Prompt, Usage
+from core.types import COMMANDS, Bot, ConversationKey, Delivery, Delta, Draft, Prompt, Turn, Usage
 
 # A text, a whole delta (reasoning, finish ...), an exception to raise, or an event to wait for before going on.
 Piece = str | Delta | Exception | asyncio.Event
@@ -225,6 +225,10 @@ class CollectingChannel:
         reference = self._show(draft.conversation, draft.reference, draft.text)
         self._previewed.add()
         return reference
+
+    async def find(self, turn: Turn, known: frozenset[str]) -> str | None:
+        unknown = [reference for reference in self._screens.get(turn.conversation, {}) if reference not in known]
+        return unknown[-1] if unknown else None
 
     async def deliver(self, delivery: Delivery) -> str:
         await self.gate.wait()

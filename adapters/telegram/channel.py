@@ -42,7 +42,7 @@ from adapters.telegram.replies import Render, Replies
 from adapters.telegram.settings import Settings
 from core.channel import Finding, Gateway, Traits
 from core.errors import LedgerError
-from core.types import ConversationKey, Delivery, Draft, InboundMessage, MessageState
+from core.types import ConversationKey, Delivery, Draft, InboundMessage, MessageState, Turn
 
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105  # core.telegram.org/bots/api#setwebhook
 _CONNECTIONS = 100  # of ours to the Bot API
@@ -145,6 +145,9 @@ class TelegramChannel:
 
     async def preview(self, draft: Draft) -> str | None:
         return await self._replies.preview(draft)
+
+    async def find(self, turn: Turn, known: frozenset[str]) -> str | None:
+        return None
 
     async def deliver(self, delivery: Delivery) -> str:
         return await self._replies.deliver(delivery)

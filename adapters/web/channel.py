@@ -15,7 +15,7 @@ from adapters.web.streams import Board
 from core.channel import Finding, Gateway, Traits
 from core.errors import ConfigError
 from core.throttle import IpThrottle
-from core.types import Delivery, Draft
+from core.types import Delivery, Draft, Turn
 
 TAKEN = ("static", "messages", "events")  # paths below /chat that the section "web" serves
 PULSE_SECONDS = 1.0
@@ -89,6 +89,9 @@ class WebChannel:
         """Show the draft on the open pages, and keep it for one that opens before the reply is whole."""
         self._board.grow(draft.conversation, draft.turn_id, draft.text)
         return "web"
+
+    async def find(self, turn: Turn, known: frozenset[str]) -> str | None:
+        return None  # a page shows what the ledger has, under the turn's own number
 
     async def deliver(self, delivery: Delivery) -> str:
         """Show the committed reply. Cannot fail: a page that is not open finds the reply in the transcript."""

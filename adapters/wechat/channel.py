@@ -25,7 +25,7 @@ from adapters.wechat.settings import Settings
 from adapters.wechat.webhook import Webhook
 from adapters.wechat.wording import PART_LIMIT, parts_of
 from core.channel import Finding, Gateway, Traits
-from core.types import Delivery, Draft
+from core.types import Delivery, Draft, Turn
 
 _TRY_SECONDS = 5.0  # WeChat closes a try then, and begins the next (developers.weixin.qq.com, "被动回复用户消息")
 _PUSHING = Traits(text_limit=PART_LIMIT, measure=utf8_length, split=parts_of)
@@ -131,6 +131,9 @@ class WeChat:
     async def preview(self, draft: Draft) -> str | None:
         """WeChat shows no growing text."""
         return None
+
+    async def find(self, turn: Turn, known: frozenset[str]) -> str | None:
+        return None  # replies do not grow here
 
     async def deliver(self, delivery: Delivery) -> str:
         """Send one part as a customer-service message.

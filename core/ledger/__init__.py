@@ -127,6 +127,9 @@ class Ledger(Protocol):
     async def release(self, turn: Turn, ready_at: float, *, counted: bool, trouble: str = "") -> None:
         """Hand a claimed turn back to the inbox; `counted`: the try counts as an attempt, and `trouble` is why."""
 
+    async def references(self, turn: Turn) -> frozenset[str]:
+        """What is known to be shown by the latest turns of that conversation, its own included."""
+
     async def behind(self, turn: Turn) -> bool:
         """Whether parts of an earlier reply in the turn's conversation are still on their way."""
 

@@ -13,14 +13,14 @@ from core.ledger.writer import Connection
 from core.types import ConversationKey, Delivery, ReplyKind
 
 COLUMNS = """d.id, d.turn_id, c.channel, c.bot, c.chat_id, c.thread_id, d.address, d.text, d.kind, d.part, d.parts,
-d.reference, d.attempts, t.cut AND t.reason <> 'stopped' FROM deliveries d
+d.reference, d.attempts, d.doubts, t.cut AND t.reason <> 'stopped' FROM deliveries d
 JOIN conversations c ON c.id = d.conversation_id JOIN turns t ON t.id = d.turn_id"""
 OF_CONVERSATION = "c.channel = ? AND c.chat_id = ? AND c.thread_id = ? AND c.bot = ?"
 # Said in the words of the partial index: SQLite does not see that state = 'pending' lies within it.
 OPEN = "state IN ('pending', 'sending')"
 
 
-def _delivery(row: tuple[int, int, str, str, str, str, str, str, str, int, int, str, int, int]) -> Delivery:
+def _delivery(row: tuple[int, int, str, str, str, str, str, str, str, int, int, str, int, int, int]) -> Delivery:
     return Delivery(
         id=row[0],
         turn_id=row[1],
@@ -32,7 +32,8 @@ def _delivery(row: tuple[int, int, str, str, str, str, str, str, str, int, int, 
         parts=row[10],
         reference=row[11],
         attempts=row[12],
-        cut=bool(row[13]),
+        doubts=row[13],
+        cut=bool(row[14]),
     )
 
 
@@ -99,13 +100,15 @@ def doubt(connection: Connection, delivery: int, reason: str, repeats: int, agai
 
 def recover(connection: Connection, repeatable: frozenset[str], repeats: int) -> None:
     """After a crash: sends that were under way go again where nothing was sent yet or a repeat cannot show twice (an
-    edit of the preview never begins), and are in doubt elsewhere."""
+    edit of the preview never begins, and some channels look first), and are in doubt elsewhere."""
     rows = connection.execute(
         f"SELECT id, channel, begun FROM deliveries WHERE {OPEN} AND state = 'sending'"  # noqa: S608 - a constant
     ).fetchall()
     for delivery, channel, begun in rows:
         if channel in repeatable or not begun:
-            connection.execute("UPDATE deliveries SET state = 'pending' WHERE id = ?", (delivery,))
+            connection.execute(
+                "UPDATE deliveries SET state = 'pending', doubts = doubts + ? WHERE id = ?", (begun, delivery)
+            )
         else:
             doubt(connection, delivery, "the gateway died while it was being sent", repeats, 0.0)
 

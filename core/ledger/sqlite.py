@@ -141,6 +141,9 @@ class SqliteLedger:
             lambda c: turns.release(c, turn.id, turn.attempt, ready_at, counted=counted, trouble=trouble)
         )
 
+    async def references(self, turn: Turn) -> frozenset[str]:
+        return await self._reading.run(lambda c: turns.references(c, turn.conversation_id))
+
     async def behind(self, turn: Turn) -> bool:
         return await self._reading.run(lambda c: turns.behind(c, turn.id))
 

@@ -24,6 +24,7 @@ OPEN_PARTS = (
     "EXISTS (SELECT 1 FROM deliveries d WHERE d.conversation_id = t.conversation_id"
     " AND d.state IN ('pending', 'sending'))"
 )
+REFERENCES = 50  # turns of a conversation that may be mistaken for what died
 DIED = "the process or the worker that answered it died"
 
 
@@ -110,6 +111,7 @@ def _turn(connection: Connection, turn_id: int) -> Turn:
         history_from=row[8],
         prompt_tokens=row[9],
         trouble=row[10],
+        died=row[10] == DIED,
         behind=bool(row[11]),
     )
 
@@ -121,6 +123,16 @@ def _stored(row: tuple[int, str, str, str, str, float, str, float]) -> StoredMes
 def json_object(text: str) -> JsonObject:
     value = orjson.loads(text)
     return value if isinstance(value, dict) else {}
+
+
+def references(connection: Connection, conversation_id: int) -> frozenset[str]:
+    rows = connection.execute(
+        "SELECT reference FROM (SELECT reference FROM turns WHERE conversation_id = ?1 ORDER BY id DESC LIMIT ?2)"
+        " UNION SELECT d.reference FROM (SELECT id FROM turns WHERE conversation_id = ?1 ORDER BY id DESC LIMIT ?2) t"
+        " JOIN deliveries d ON d.turn_id = t.id",
+        (conversation_id, REFERENCES),
+    ).fetchall()
+    return frozenset(reference for (reference,) in rows if reference)
 
 
 def behind(connection: Connection, turn_id: int) -> bool:
