@@ -1,6 +1,6 @@
 """Frontdesk's way in: reads the settings, builds the objects top to bottom, runs them; it alone names the classes.
 
-python main.py [run|check|chat|simulate|bench|prove|status|retry|backup|erase] [--config FILE]
+python main.py [run|check|chat|simulate|bench|prove|status|retry|backup|erase|audit] [--config FILE]
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -25,19 +25,22 @@ from pathlib import Path
 import structlog
 from aiohttp import web
 
-from bots.bot import load_all
-from commands import ChannelPlan, Plan, Ready
+from commands import Plan, Ready
+from commands.reading import HOME, read
 from commands.run import show
+from console.console import Console
+from console.rooms import Rooms
 from core import logs, vllm_plan
 from core.channel import Channel
 from core.client import OpenAIEngine
 from core.clock import SteadyClock
-from core.config import ChannelSettings, Environment, Settings, channel_tables, load, read_table, section
+from core.config import Environment
 from core.dialogue import Dialogue
 from core.errors import ConfigError
 from core.gateway import Bell, House
 from core.http import Face, address_of, application, listen, runner_of
 from core.killing import passing
+from core.ledger.console import ConsoleLedger
 from core.ledger.office import LOOK_AGAIN
 from core.ledger.sqlite import SqliteLedger
 from core.machine import look
@@ -45,11 +48,9 @@ from core.metrics import Metrics
 from core.retention import Retention
 from core.runtime import Runtime
 from core.throttle import Rate
-from core.types import Bot
 from core.vllm import VllmServer, is_trouble, server_command
 
-HOME = Path(__file__).resolve().parent
-COMMANDS = ("run", "check", "chat", "simulate", "bench", "prove", "status", "retry", "backup", "erase")
+COMMANDS = ("run", "check", "chat", "simulate", "bench", "prove", "status", "retry", "backup", "erase", "audit")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -78,59 +79,6 @@ def main(arguments: Sequence[str]) -> int:
         return 130
 
 
-def read(config: Path, arguments: tuple[str, ...]) -> Plan:
-    """Read settings, bots and channel sections. Raises ConfigError with every mistake in all of them."""
-    environment = Environment(config.parent / ".env", os.environ)
-    table = read_table(config)
-    problems: list[str] = []
-    settings: Settings | None = None
-    bots: dict[str, Bot] = {}
-    try:
-        settings = load(config, environment)
-    except ConfigError as error:
-        problems += error.problems
-    try:
-        bots = load_all(HOME / "bots")
-    except ConfigError as error:
-        problems += error.problems
-    kinds = sorted(path.parent.name for path in (HOME / "adapters").glob("*/settings.py"))
-    sections: dict[str, Mapping[str, object]] = {kind: {} for kind in kinds} | channel_tables(settings, table)
-    planned = []
-    for name, section_table in sections.items():
-        path = "api" if name == "api" else f"channels.{name}"
-        wanted = section_table.get("bot")
-        if bots and wanted is not None and wanted not in bots:
-            problems.append(f"{path}.bot: no bot {wanted!r} in bots/; there are {', '.join(bots)}")
-        try:
-            planned.append(_plan_channel(name, path, section_table, kinds, environment))
-        except ConfigError as error:
-            problems += error.problems
-    if problems or settings is None:
-        raise ConfigError(problems)
-    build = partial(_build_channel, public_url=settings.server.public_url)
-    return Plan(HOME, config, arguments, settings, environment, bots, tuple(planned), build)
-
-
-def _plan_channel(
-    name: str, path: str, table: Mapping[str, object], kinds: Sequence[str], environment: Environment
-) -> ChannelPlan:
-    kind = str(table.get("kind") or name)
-    if kind not in kinds or (kind == "api") != (name == "api"):
-        raise ConfigError([f"{path}: no channel of kind {kind!r}; set kind to one of {', '.join(kinds)}"])
-    model: type[ChannelSettings] = importlib.import_module(f"adapters.{kind}.settings").Settings
-    settings = section(path, model, table, environment)
-    missing = tuple(settings.missing())
-    if settings.enabled is True and missing:
-        raise ConfigError([f"{path}: it is switched on, but {variable} is not set" for variable in missing])
-    return ChannelPlan(name, kind, settings, missing, switched_off=settings.enabled is False)
-
-
-def _build_channel(planned: ChannelPlan, *, public_url: str) -> Channel:
-    module = importlib.import_module(f"adapters.{planned.kind}.channel")
-    channel: Channel = module.build(planned.name, planned.settings, public_url=public_url)
-    return channel
-
-
 async def run(plan: Plan) -> int:
     """Serve until SIGTERM or Ctrl-C, then drain."""
     # Every open page and platform connection takes a descriptor; the usual soft limit of 1024 is soon reached.
@@ -152,6 +100,7 @@ class Built:
     supervisor: VllmServer | None
     channels: Mapping[str, Channel]
     runtime: Runtime
+    console: Console | None
     app: web.Application
     paths: Mapping[str, tuple[str, ...]]
 
@@ -160,7 +109,7 @@ def build(plan: Plan) -> Built:
     """Construct everything, top to bottom. No I/O but looking at the machine."""
     settings, clock, passed = plan.settings, SteadyClock(), passing(os.environ)
     metrics, bell = Metrics(), Bell()
-    ledger = SqliteLedger(plan.ledger_path, passed)
+    ledger = SqliteLedger(plan.ledger_path, passed, masking=settings.audit.mask)
     engine, supervisor = _engine(plan)
     channels = {planned.name: plan.build(planned) for planned in plan.channels if planned.on}
     throttle = settings.throttle
@@ -193,11 +142,42 @@ def build(plan: Plan) -> Built:
         passing=passed,
     )
     routes = {name: tuple(channel.routes(house)) for name, channel in channels.items()}
-    off = {planned.name: planned.wanted for planned in plan.channels if not planned.on}
+    console = _console(plan, house, runtime, dialogue, ledger, engine, tuple(channels), clock)
+    if console is not None:
+        routes["console"] = tuple(console.routes())
     limit = settings.server.body_limit_kib * 1024
-    face = Face(on=tuple(routes), off=off, ledger=ledger, engine=engine, metrics=metrics, clock=clock)
+    face = Face(on=tuple(channels), off=plan.off, ledger=ledger, engine=engine, metrics=metrics, clock=clock)
     paths = {name: tuple(dict.fromkeys(route.path for route in own)) for name, own in routes.items()}
-    return Built(ledger, engine, supervisor, channels, runtime, application(routes.values(), face, limit), paths)
+    app = application(routes.values(), face, limit)
+    return Built(ledger, engine, supervisor, channels, runtime, console, app, paths)
+
+
+def _console(
+    plan: Plan,
+    house: House,
+    runtime: Runtime,
+    dialogue: Dialogue,
+    ledger: SqliteLedger,
+    engine: OpenAIEngine,
+    on: tuple[str, ...],
+    clock: Callable[[], float],
+) -> Console | None:
+    settings = plan.settings
+    if not settings.console.enabled:
+        return None
+    rooms = Rooms(
+        ledger=ConsoleLedger(ledger),
+        counts=ledger.counts,
+        growing=dialogue.growing,
+        engine=engine,
+        on=on,
+        off=plan.off,
+        bots=tuple(plan.bots),
+        throttle=settings.throttle,
+        look_again=runtime.look_again,
+        clock=clock,
+    )
+    return Console(settings.console, rooms, house, secure=settings.server.public_url.startswith("https:"))
 
 
 async def serve(plan: Plan, stop: asyncio.Event, ready: Ready) -> None:
@@ -217,7 +197,13 @@ async def serve(plan: Plan, stop: asyncio.Event, ready: Ready) -> None:
         retention = asyncio.create_task(Retention(built.ledger, settings.ledger, time.time).run())
         stack.callback(retention.cancel)
         address = address_of(runner, settings.server.host)
-        ready(address, built.paths)
+        if built.console is not None:
+            looking = asyncio.create_task(built.console.run())
+            stack.push_async_callback(asyncio.wait, [looking])
+            stack.callback(looking.cancel)
+            ready(address, {**built.paths, "console": (built.console.link() or "/console",)})
+        else:
+            ready(address, built.paths)
         log.info("accepting", address=address)
         gc.freeze()  # what is loaded stays: a full collection that looks through it would hold up everybody for 50 ms
         if built.supervisor is not None:

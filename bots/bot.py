@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from bots.source import PLACEHOLDER, Source, Table, fill, parse, read
+from bots.source import PLACEHOLDER, Source, Table, fill, parse, read, version
 from core.errors import ConfigError
 from core.types import COMMANDS, Bot, Prompt, Sampling
 
@@ -98,6 +98,7 @@ def load(folder: Path) -> Bot:
     timezone, sampling, commands = _timezone(settings), _sampling(settings), _commands(settings)
     prompts = _prompts(folder, default, values, problems)
     phrases = _phrases(wording, default, prompts, values)
+    made_of = version(folder, problems)
     if problems:
         raise ConfigError(problems)
     return Bot(
@@ -109,6 +110,7 @@ def load(folder: Path) -> Bot:
         title=_spoken(values, default, default)["title"],
         timezone=timezone,
         commands=commands,
+        version=made_of,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import hashlib
 import re
 import tomllib
 from collections.abc import Collection, Mapping
@@ -48,6 +50,24 @@ def read(folder: Path, name: str, problems: list[str]) -> Source | None:
         problems.append(f"{label}:{line}: holds a character that is not UTF-8; save the file with the encoding UTF-8")
         return None
     return Source(label, text.replace("\r\n", "\n").replace("\r", "\n"), problems)
+
+
+def version(folder: Path, problems: list[str]) -> str:
+    """12 hex digits of the digest of all files below the folder, but hidden ones: what a reply was made with. How an
+    editor ends lines and files changes nothing."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder)
+        if not any(part.startswith((".", "__")) for part in name.parts):
+            try:
+                content = path.read_bytes()
+            except OSError as error:
+                label = f"{folder.parent.name}/{folder.name}/{name.as_posix()}"
+                problems.append(f"{label}: cannot be read ({error.strerror}); check its permissions")
+                continue
+            content = content.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n").rstrip(b"\n")
+            digest.update(f"{name.as_posix()}\n{len(content)}\n".encode("utf-8", "surrogateescape") + content)
+    return digest.hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)

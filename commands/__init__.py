@@ -59,6 +59,11 @@ class Plan:
     channels: tuple[ChannelPlan, ...]
     build: Callable[[ChannelPlan], Channel]
 
+    @property
+    def off(self) -> Mapping[str, str]:
+        """The channels that are off, each with what would turn it on."""
+        return {planned.name: planned.wanted for planned in self.channels if not planned.on}
+
     def path(self, written: str) -> Path:
         """A path in the settings: relative ones start at the folder of the settings file."""
         return self.config.parent / written

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 
 from commands import Plan, Serve
 from core.errors import LedgerError
 from core.ledger import office
+from core.ledger.audit import operated, readable
+from core.ledger.writer import sqlite3
 
 
 async def run(plan: Plan, serve: Serve) -> int:
@@ -29,5 +32,10 @@ async def run(plan: Plan, serve: Serve) -> int:
 
 def _copy(ledger: Path, target: Path) -> int:
     with office.opened(ledger) as connection:
+        if not target.exists():  # else there is no backup to tell of
+            try:
+                operated(connection, "backup", "ledger", {"file": readable(target.absolute())}, time.time())
+            except sqlite3.Error as error:  # as on a full disk, where a copy is wanted most
+                print(f"the audit record does not show this backup: {error}", file=sys.stderr)
         office.backup(connection, target)
     return target.stat().st_size

@@ -22,6 +22,7 @@ async def run(plan: Plan, serve: Serve) -> int:
     except LedgerError as error:
         print(error, file=sys.stderr)
         return 2
-    office.tell_gateway(plan.ledger_path)  # what others said beside them may wait again
+    finally:
+        office.tell_gateway(plan.ledger_path)  # what others said beside them may wait again
     print(f"erased: {count} messages and the replies to them" if count else f"{channel} knows nobody of that id")
     return 0 if count else 1

@@ -31,6 +31,17 @@ def show(plan: Plan, address: str, paths: Mapping[str, tuple[str, ...]]) -> None
         f"{engine.base_url}, asked now" if engine.mode == "remote" else f"vLLM, loading {engine.model}; messages wait"
     )
     table.add_row("engine", "[yellow]starting[/]", where)
+    if "console" in paths:
+        table.add_row("console", "[green]on[/]", _console(plan, address, *paths["console"]))
     table.add_row("health", "", f"{address}/readyz (JSON), {address}/metrics")
     # On a pipe there is no width to ask for, and a folded table is read by nobody.
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH).print(table)
+
+
+def _console(plan: Plan, address: str, path: str) -> str:
+    """Where it is, and how to come in. A link that lets somebody in is shown to a person, never to a log."""
+    if plan.settings.console.password is not None:
+        return f"{address}/console"
+    if sys.stdout.isatty():
+        return f"{address}{path}  (lets one person in, once)"
+    return f"{address}/console; set {plan.settings.console.password_env} in .env to sign in"

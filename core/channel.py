@@ -11,6 +11,7 @@ from typing import Protocol
 
 from aiohttp import web
 
+from core.throttle import Allowance
 from core.types import (
     Bot,
     ConversationKey,
@@ -23,7 +24,10 @@ from core.types import (
     Outcome,
     Receipt,
     Sampling,
+    Turn,
 )
+
+ALLOWANCE = web.RequestKey("allowance", Allowance)  # what `Gateway.admit` leaves on a request
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,9 @@ class Traits:
     split: Callable[[str], list[str]] | None = None  # where parts depend on markup; otherwise by limit and measure
     preview_seconds: float | None = None  # least pause between two previews of one reply; None: shows no growing text
     pull: bool = False  # deliveries are taken by the platform's own requests, not sent by us
-    repeatable: bool = False  # delivering the same part twice shows it once
+    repeatable: bool = (
+        False  # delivering the same part twice shows it once, or it is looked for before it is sent again
+    )
     parallel: int = 8  # deliveries to different conversations on their way at the same time
     answer_seconds: float | None = None  # a reply later than that after its message reaches nobody by itself
 
@@ -120,7 +126,8 @@ class Gateway(Protocol):
         """The served model's name; "" before it is known."""
 
     def admit(self, request: web.Request) -> None:
-        """The limit per IP address (throttle.requests_per_minute_per_ip). Raises RequestError 429."""
+        """The limit per IP address (throttle.requests_per_minute_per_ip); what is left of it then stands in
+        `request[ALLOWANCE]`. Raises RequestError 429."""
 
     def engine_status(self) -> EngineStatus:
         """Whether the engine can answer now."""
@@ -159,9 +166,15 @@ class Channel(Protocol):
     async def preview(self, draft: Draft) -> str | None:
         """Show the text so far; returns the platform's reference of what it shows, None if nothing was shown."""
 
+    async def find(self, turn: Turn, known: frozenset[str]) -> str | None:
+        """The reference of what an attempt that died may have shown of its reply to this turn, so that the reply goes
+        on in it; None if there is no such message, or no way to look. `known` are the references of that conversation
+        that belong to something else. Raises DeliveryError."""
+
     async def deliver(self, delivery: Delivery) -> str:
         """Send one part for good, into `delivery.reference` where there is one; returns the reference of what it
-        sent. Calls `Gateway.sending` before a send that a repeat would show twice."""
+        sent. Calls `Gateway.sending` before a send that a repeat would show twice. With `delivery.doubts`, a channel
+        that can looks first whether it is there already."""
 
     async def check(self) -> list[Finding]:
         """Try the credentials against the platform, for `main.py check`."""

@@ -30,6 +30,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from core.errors import ConfigError
 
 ENV_PREFIX = "FRONTDESK__"
+SHORTEST_PASSWORD = 10
 
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(gt=0)]
@@ -123,11 +124,31 @@ class DialogueSettings(Section):
     repeat_unclear: Annotated[int, Field(ge=0, le=10)] = 0
 
 
+class AuditSettings(Section):
+    mask: bool = True
+
+
 class ThrottleSettings(Section):
     messages_per_minute: Positive = 20.0
     burst: Count = 10
     tokens_per_day: Annotated[int, Field(ge=0)] = 200_000
     requests_per_minute_per_ip: Positive = 10.0
+
+
+class ConsoleSettings(Section):
+    enabled: bool = True
+    password_env: str = "FRONTDESK_CONSOLE_PASSWORD"  # noqa: S105  # a variable's name
+    password: SecretStr | None = None
+    viewer_password_env: str = "FRONTDESK_CONSOLE_VIEWER_PASSWORD"  # noqa: S105  # likewise
+    viewer_password: SecretStr | None = None
+    signed_in_hours: Positive = 12.0
+
+    @model_validator(mode="after")
+    def _passwords_are_long(self) -> Self:
+        for secret in (self.password, self.viewer_password):
+            if secret is not None and len(secret.get_secret_value()) < SHORTEST_PASSWORD:
+                raise ValueError(f"a console password needs {SHORTEST_PASSWORD} characters or more")
+        return self
 
 
 class LogSettings(Section):
@@ -164,9 +185,11 @@ class Settings(BaseSettings):
 
     server: ServerSettings = ServerSettings()
     ledger: LedgerSettings = LedgerSettings()
+    audit: AuditSettings = AuditSettings()
     engine: EngineSettings = EngineSettings()
     dialogue: DialogueSettings = DialogueSettings()
     throttle: ThrottleSettings = ThrottleSettings()
+    console: ConsoleSettings = ConsoleSettings()
     log: LogSettings = LogSettings()
     # A secret may stand in these tables as plain text, so they are not shown.
     api: dict[str, object] = Field(default_factory=dict, repr=False)
@@ -225,10 +248,9 @@ def load(path: Path, environment: Environment) -> Settings:
     """Read the settings. Raises ConfigError with every mistake that can be seen at once."""
     table = read_table(path)
     overrides = {name for name in environment if name.startswith(ENV_PREFIX)}
-    sections = set(table) | {name.removeprefix(ENV_PREFIX).split("__")[0].lower() for name in overrides}
+    named = set(table) | {name.removeprefix(ENV_PREFIX).split("__")[0].lower() for name in overrides}
     problems = [
-        f"{name}: no such section; config.toml lists them all"
-        for name in sorted(sections - Settings.model_fields.keys())
+        f"{name}: no such section; config.toml lists them all" for name in sorted(named - Settings.model_fields.keys())
     ]
     try:
         settings = Settings(_env_file=environment.dotenv, **table)  # type: ignore[arg-type]  # judged by the model
@@ -236,7 +258,10 @@ def load(path: Path, environment: Environment) -> Settings:
         raise ConfigError(problems + _problems(error, "")) from error
     if problems:
         raise ConfigError(problems)
-    return settings
+    parts = {name: getattr(settings, name) for name in Settings.model_fields}
+    sections = {name: part for name, part in parts.items() if isinstance(part, Section)}
+    filled = {name: section(name, type(part), part.model_dump(), environment) for name, part in sections.items()}
+    return settings.model_copy(update=filled)
 
 
 SectionT = TypeVar("SectionT", bound=Section)

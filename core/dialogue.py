@@ -48,6 +48,7 @@ class Generation:
     usage: Usage
     model: str
     first_text_at: float | None
+    sampling: Sampling
     error: EngineError | None = None
 
 
@@ -87,6 +88,10 @@ class Dialogue:
     def leave(self, conversation: ConversationKey, at: float) -> None:
         """The same for all threads of a chat that is gone; nothing of it is sent."""
         self._growing.leave(conversation, at)
+
+    def growing(self, conversation_id: int) -> tuple[int, str] | None:
+        """The turn being written in a conversation, and its text so far."""
+        return self._growing.text(conversation_id)
 
     def knows(self, bot: str) -> bool:
         """Whether that bot is loaded; it may have been removed since a message came for it."""
@@ -226,7 +231,8 @@ class Dialogue:
                         if first_text_at is None and text.strip():
                             first_text_at = self._clock()
                         if first_text_at is not None:
-                            preview.show(text.strip())
+                            growing.text = text.strip()
+                            preview.show(growing.text)
                     finish, model, usage = delta.finish or finish, delta.model or model, delta.usage or usage
         except EngineError as raised:
             error = raised
@@ -238,7 +244,7 @@ class Dialogue:
         if first_at:
             spoken = usage.completion_tokens or estimate(text)
             self._speed.observe(first_at - began, self._clock() - began, spoken)
-        return Generation(text.strip(), finish, usage, model, first_text_at, error)
+        return Generation(text.strip(), finish, usage, model, first_text_at, sampling, error)
 
     def _answer(self, turn: Turn, language: str, composed: Composed, generation: Generation) -> Reply:
         text, reason = generation.text, ""
@@ -266,11 +272,14 @@ class Dialogue:
             if generation.first_text_at
             else None,
             history_from=composed.history_from,
+            version=self._bots[turn.conversation.bot].version,
+            sampling=generation.sampling,
         )
 
     def _apology(self, turn: Turn, phrase: str, reason: str) -> Reply:
         bot = self._bots[turn.conversation.bot]
-        return Reply(text=bot.phrase(phrase, self._spoken(turn)), kind=ReplyKind.APOLOGY, reason=reason)
+        text = bot.phrase(phrase, self._spoken(turn))
+        return Reply(text=text, kind=ReplyKind.APOLOGY, reason=reason, version=bot.version)
 
     @staticmethod
     def _spoken(turn: Turn) -> str:

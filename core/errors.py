@@ -3,6 +3,7 @@
 FrontdeskError
 ├── ConfigError             a setting, secret or bot file is wrong: the start stops
 ├── LedgerError             the store refused or lost its footing
+│   ├── LedgerDamaged       its file is not as it was written: nothing more is taken
 │   └── TurnLost            the turn was committed or taken over elsewhere: drop this copy of it
 ├── EngineError             the model did not deliver
 │   ├── EngineUnavailable   not there or gone (refused, reset, still loading): worth waiting for
@@ -30,6 +31,10 @@ class ConfigError(FrontdeskError):
 
 class LedgerError(FrontdeskError):
     """The store could not do what was asked."""
+
+
+class LedgerDamaged(LedgerError):
+    """Something in the store's file is not what was written there; only a backup helps."""
 
 
 class TurnLost(LedgerError):

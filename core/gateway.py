@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 
 from core.audit import completion_entry
-from core.channel import EngineStatus
+from core.channel import ALLOWANCE, EngineStatus
 from core.config import DialogueSettings, ThrottleSettings
 from core.dialogue import Dialogue
 from core.engine import Engine, EngineState
@@ -159,7 +159,16 @@ class House:
             language = detect(message.text, message.language)
             return self.phrase(message.conversation.bot, "busy", language, number=str(before))
 
-        return Admission(self._messages, self._tokens, notice, changed=changed, busy_after=self._busy_after, busy=busy)
+        version = self._bots[message.conversation.bot].version
+        return Admission(
+            self._messages,
+            self._tokens,
+            notice,
+            changed=changed,
+            busy_after=self._busy_after,
+            busy=busy,
+            version=version,
+        )
 
     def _notice(self, message: InboundMessage) -> Notice | None:
         """What the house itself answers: to a command, and to what the bot cannot read."""
@@ -240,8 +249,9 @@ class House:
                     usage, model, ending = delta.usage or usage, delta.model or model, delta.finish or ending
                     yield delta
         finally:
-            entry = completion_entry(request_id, bot, model, usage, ending)
-            await self._ledger.record(entry.action, entry.subject, entry.detail, self._clock())
+            version = self._bots[bot].version if bot else ""
+            entry = completion_entry(request_id, bot, version, model, sampling, usage, ending)
+            await self._ledger.record(entry, self._clock())
 
     def bots(self) -> tuple[str, ...]:
         return tuple(self._bots)
@@ -250,7 +260,9 @@ class House:
         return self._engine.model
 
     def admit(self, request: web.Request) -> None:
-        seconds = self._per_ip.admit(self.client_ip(request), self._clock())
+        ip, now = self.client_ip(request), self._clock()
+        seconds = self._per_ip.admit(ip, now)
+        request[ALLOWANCE] = self._per_ip.left(ip, now)
         if seconds:
             message = f"Too many requests from this address; try again in {math.ceil(seconds)} seconds."
             raise RequestError(429, message, code="rate_limit_exceeded", retry_after=seconds)

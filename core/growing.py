@@ -24,6 +24,8 @@ class Growing:
 
     conversation: ConversationKey  # where it is now
     task: asyncio.Task[object]
+    conversation_id: int = 0
+    text: str = ""  # so far
     stopped: bool = False
     left: bool = False  # the chat is gone: nothing more may be sent
 
@@ -50,9 +52,18 @@ class GrowingReplies:
         """From now on it can be ended; it is already where a stop came after its newest message."""
         key, newest = turn.conversation, turn.messages[-1].accepted_at
         left = self._left.get(_chat(key), 0.0) > newest
-        growing = Growing(key, task, stopped=left or self._stopped.get(key, 0.0) > newest, left=left)
+        growing = Growing(
+            key, task, turn.conversation_id, stopped=left or self._stopped.get(key, 0.0) > newest, left=left
+        )
         self._growing[turn.id] = growing
         return growing
+
+    def text(self, conversation_id: int) -> tuple[int, str] | None:
+        """The turn being written there, and its text so far; None when none is."""
+        for turn, growing in self._growing.items():
+            if growing.conversation_id == conversation_id:
+                return turn, growing.text
+        return None
 
     def end(self, turn: Turn) -> None:
         """It is written, or given up."""

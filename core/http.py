@@ -5,28 +5,50 @@ An error answer is a JSON object with a sentence the caller can act on; it never
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
+from aiohttp.typedefs import Handler, Middleware
 
 from core.engine import Engine, EngineState
 from core.errors import ConfigError, EngineError, LedgerError, RequestError
 from core.ledger import Ledger
 from core.metrics import Metrics
 
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+BODY_SECONDS = 30.0  # for a body to arrive; a platform's has a few thousand bytes
+# For a head to arrive, and until the next one: longer than the proxies before us keep a connection for further use
+# (nginx: 60 s, Caddy: 120 s), or they would send a message into one that is just being closed.
+IDLE_SECONDS = 150.0
+CALLER_LEFT = 499  # a status that nobody reads, and that would acknowledge nothing
 
 
-def application(routes: Iterable[Iterable[web.RouteDef]], face: Face, body_limit: int) -> web.Application:
+def application(
+    routes: Iterable[Iterable[web.RouteDef]], face: Face, body_limit: int, body_seconds: float = BODY_SECONDS
+) -> web.Application:
     """All routes: each channel's own, and the house's. `body_limit` is in bytes."""
-    app = web.Application(middlewares=[_errors, _headers], client_max_size=body_limit)
+    middlewares = [_errors, _bounded(body_limit, body_seconds), _headers]
+    app = web.Application(middlewares=middlewares, client_max_size=body_limit)
     app.router.add_get("/healthz", face.health)
     app.router.add_get("/readyz", face.ready)
     app.router.add_get("/metrics", face.metrics)
     for own in routes:
         app.router.add_routes(own)
     return app
+
+
+def runner_of(app: web.Application, idle_seconds: float = IDLE_SECONDS) -> web.AppRunner:
+    """The server of an application; it unpacks nothing, and no byte of a request gets into the log."""
+    return web.AppRunner(
+        app,
+        access_log=None,
+        auto_decompress=False,
+        keepalive_timeout=idle_seconds,
+        logger=_ServerLog(),
+        shutdown_timeout=2.0,
+    )
 
 
 async def listen(runner: web.AppRunner, host: str, port: int) -> web.TCPSite:
@@ -94,36 +116,88 @@ class Face:
         return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
+class _ServerLog:
+    """What aiohttp itself has to say: its own lines show the caller's bytes, a token perhaps, and a stack for each."""
+
+    def __init__(self) -> None:
+        self._log = structlog.get_logger()
+
+    def debug(self, *_: object, **__: object) -> None:
+        """Nothing that anybody needs."""
+
+    def warning(self, message: str, *arguments: object) -> None:
+        """A fault in how the server was set up."""
+        self._log.error("server_trouble", reason=message % arguments)
+
+    def exception(self, _: str, *__: object, exc_info: BaseException | None = None) -> None:
+        """A request that no route was given, or a connection that broke under one."""
+        if isinstance(exc_info, HttpProcessingError):
+            self._log.info("request_malformed", kind=type(exc_info).__name__)
+        elif not isinstance(exc_info, ConnectionError | RequestError):
+            self._log.error("connection_crashed", exc_info=exc_info)
+
+
+def _bounded(body_limit: int, body_seconds: float) -> Middleware:
+    """Refuses what is packed or too large before it is read, and ends the wait for what does not come."""
+    late = "The request's body did not arrive in time."
+
+    @web.middleware
+    async def bounded(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+            raise RequestError(415, "Send the body as it is, without a Content-Encoding.", code="packed")
+        if (request.content_length or 0) > body_limit:
+            raise web.HTTPRequestEntityTooLarge(body_limit)
+        if request.content.is_eof():
+            return await handler(request)
+        error = RequestError(408, late, code="request_timeout")
+        timer = asyncio.get_running_loop().call_later(body_seconds, request.content.set_exception, error)
+        request.content.on_eof(timer.cancel)
+        try:
+            return await handler(request)
+        finally:
+            timer.cancel()
+
+    return bounded
+
+
 @web.middleware
-async def _errors(request: web.Request, handler: Answer) -> web.StreamResponse:
-    log = structlog.get_logger()
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
-    except RequestError as error:
-        headers = {"Retry-After": str(max(1, round(error.retry_after)))} if error.retry_after else {}
-        return _refusal(error.status, error.code, error.message, headers)
-    except web.HTTPException as error:
-        if error.status < 400:
+    except Exception as error:
+        if isinstance(error, web.HTTPException) and error.status < 400:
             raise
-        headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        return _refusal(error.status, error.reason.lower().replace(" ", "_"), error.reason, headers)
-    except ConnectionResetError:
-        log.info("caller_left", path=request.path)
-        raise
-    except LedgerError as error:
-        # 503 makes every platform deliver again later; nothing was acknowledged.
-        log.error("not_stored", path=request.path, reason=str(error))
-        return _refusal(
-            503, "not_stored", "The message could not be stored; please send it again.", {"Retry-After": "5"}
-        )
-    except EngineError as error:
-        log.warning("engine_failed", path=request.path, reason=str(error))
-        return _refusal(
-            503, "engine_unavailable", "The model cannot answer now; please try again.", {"Retry-After": "5"}
-        )
-    except Exception:
-        log.exception("request_crashed", path=request.path)
-        return _refusal(500, "internal_error", "Something went wrong here; it has been logged.", {})
+        answer = _answer_to(error, request.path)
+    if request.writer.output_size and request.transport is not None:
+        request.transport.abort()  # half an answer is out: only the connection's end says that it is one
+    return answer
+
+
+def _answer_to(error: Exception, path: str) -> web.Response:
+    log = structlog.get_logger()
+    match error:
+        case RequestError():
+            headers = {"Retry-After": str(max(1, round(error.retry_after)))} if error.retry_after else {}
+            return _refusal(error.status, error.code, error.message, headers)
+        case web.HTTPException():
+            headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+            return _refusal(error.status, error.reason.lower().replace(" ", "_"), error.reason, headers)
+        case web.RequestPayloadError():
+            return _refusal(400, "bad_request", "The request's body is broken.", {})
+        case ConnectionResetError():
+            log.info("caller_left", path=path)
+            return web.Response(status=CALLER_LEFT)
+        case LedgerError():
+            # 503 makes every platform deliver again later; nothing was acknowledged.
+            log.error("not_stored", path=path, reason=str(error))
+            words = "The message could not be stored; please send it again."
+            return _refusal(503, "not_stored", words, {"Retry-After": "5"})
+        case EngineError():
+            log.warning("engine_failed", path=path, reason=str(error))
+            words = "The model cannot answer now; please try again."
+            return _refusal(503, "engine_unavailable", words, {"Retry-After": "5"})
+    log.error("request_crashed", path=path, exc_info=error)
+    return _refusal(500, "internal_error", "Something went wrong here; it has been logged.", {})
 
 
 def _refusal(status: int, code: str, message: str, headers: Mapping[str, str]) -> web.Response:
@@ -133,7 +207,7 @@ def _refusal(status: int, code: str, message: str, headers: Mapping[str, str]) -
 
 
 @web.middleware
-async def _headers(request: web.Request, handler: Answer) -> web.StreamResponse:
+async def _headers(request: web.Request, handler: Handler) -> web.StreamResponse:
     response = await handler(request)
     if not response.prepared:
         response.headers.setdefault("X-Content-Type-Options", "nosniff")

@@ -42,7 +42,7 @@ class Retention:
         now, total = self._clock(), 0
         messages = now - self._messages * DAY if self._messages else NEVER
         audit = now - self._audit * DAY if self._audit else NEVER
-        while count := await self._ledger.forget(messages, audit, PIECE):
+        while count := await self._ledger.forget(messages, audit, now, PIECE):
             total += count
             await asyncio.sleep(PAUSE_SECONDS)
         return total

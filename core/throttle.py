@@ -27,6 +27,15 @@ class Rate:
         return cls(86_400.0 / units, units)
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What is left of a limit: `remaining` of its `limit` units may come now, all of them again after `seconds`."""
+
+    limit: int
+    remaining: int
+    seconds: float
+
+
 def spend(arrival: float, now: float, rate: Rate, units: float = 1.0) -> float:
     """The new arrival time after taking `units`, whether or not they were allowed."""
     return max(arrival, now) + units * rate.interval
@@ -37,6 +46,16 @@ def wait(arrival: float, now: float, rate: Rate, units: float = 1.0) -> float:
     # Times near the epoch's 1.8e9 have a resolution of 2e-7 s, so less than a microsecond is rounding.
     excess = spend(arrival, now, rate, units) - now - rate.burst * rate.interval
     return excess if excess > 1e-6 else 0.0
+
+
+def own_rate(usual: Rate, per_minute: float | None) -> Rate:
+    """The rate of a user who has one of their own; None is the usual one."""
+    return usual if per_minute is None else Rate.per_minute(per_minute, min(usual.burst, max(1.0, per_minute)))
+
+
+def own_tokens(usual: Rate | None, per_day: float | None) -> Rate | None:
+    """The same for the tokens of a day."""
+    return usual if per_day is None else Rate.per_day(per_day)
 
 
 class IpThrottle:
@@ -57,3 +76,10 @@ class IpThrottle:
             if len(self._arrivals) > self._capacity:
                 self._arrivals.popitem(last=False)
         return seconds
+
+    def left(self, ip: str, now: float) -> Allowance:
+        """What that address has left; asking costs nothing."""
+        taken = max(0.0, self._arrivals.get(ip, 0.0) - now)
+        # As in `wait`, less than a microsecond is rounding.
+        remaining = self._rate.burst - (taken - 1e-6) / self._rate.interval
+        return Allowance(int(self._rate.burst), max(0, int(remaining)), taken)

@@ -57,6 +57,7 @@ class MessageState(StrEnum):
     THROTTLED = "throttled"  # over the user's limit; recorded, not answered
     REPLACED = "replaced"  # an edit: it went into the message it changes, or changed nothing
     SET_ASIDE = "set_aside"  # its turn failed as often as it may; apologised for, and kept for the operator
+    BLOCKED = "blocked"  # of a user whom an operator blocked; recorded, not answered
     WITHDRAWN = "withdrawn"  # its user left, or took it back with a stop, before it was answered
 
 
@@ -153,6 +154,8 @@ class Reply:
     usage: Usage = Usage()
     first_text_seconds: float | None = None  # from the claim to the first visible text
     history_from: int = 0
+    version: str = ""  # of the bot whose words or whose prompt it is
+    sampling: Sampling | None = None  # as the engine was asked; None: it was not
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +280,7 @@ class Bot:
     title: str = ""
     timezone: str = ""
     commands: Mapping[str, str] = field(default_factory=dict)  # each wording, in small letters -> one of COMMANDS
+    version: str = ""  # 12 hex digits of its files' digest: the same files, the same version
 
     def language_for(self, language: str) -> str:
         """The language of ours that serves this one best."""

@@ -1,7 +1,4 @@
-"""The API channel: a task is on disk before it is acknowledged; a completion streams from the engine to the caller.
-
-Every route needs a Bearer key, compared in constant time; a closed connection stops the generation in the engine.
-"""
+"""The API channel: a task is on disk before it is acknowledged; a completion streams from the engine to the caller."""
 
 from __future__ import annotations
 
@@ -10,29 +7,48 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 
+import orjson
 from aiohttp import web
 
-from adapters.api.front import Front
+from adapters.api.completions import Completions
+from adapters.api.description import describe
+from adapters.api.door import Door
+from adapters.api.following import LOOK_SECONDS, STREAMS, Board, Following
+from adapters.api.routes import operations
 from adapters.api.settings import Settings, api_keys
+from adapters.api.tasks import Tasks
 from core.channel import Finding, Gateway, Traits
-from core.types import Delivery, Draft
+from core.types import Delivery, Draft, Turn
 
 UNLIMITED = 10_000_000  # characters; a caller of an API wants the answer in one piece
+PREVIEW_SECONDS = 0.1  # ten pieces a second, to those who follow; programs read them, too
 
 
 def build(name: str, settings: Settings, *, public_url: str) -> ApiChannel:
-    return ApiChannel(name, settings, clock=time.time, new_id=lambda: uuid.uuid4().hex)
+    return ApiChannel(name, settings, public_url=public_url, clock=time.time, new_id=lambda: uuid.uuid4().hex)
 
 
 class ApiChannel:
     """Answers are read from the ledger by whoever asks; nothing is pushed."""
 
-    def __init__(self, name: str, settings: Settings, *, clock: Callable[[], float], new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        *,
+        public_url: str,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        streams: int = STREAMS,
+        look_seconds: float = LOOK_SECONDS,
+    ) -> None:
         self._name = name
         self._bot = settings.bot
+        self._public_url = public_url
+        self._board = Board(streams)
+        self._look_seconds = look_seconds
         self._clock = clock
         self._new_id = new_id
-        # Digests, so that comparing takes the same time for keys of any length.
         self._keys = {hashlib.sha256(key.encode()).digest() for key in api_keys(settings)}
 
     @property
@@ -41,25 +57,36 @@ class ApiChannel:
 
     @property
     def traits(self) -> Traits:
-        return Traits(text_limit=UNLIMITED, repeatable=True)
+        return Traits(text_limit=UNLIMITED, preview_seconds=PREVIEW_SECONDS, repeatable=True)
 
     def routes(self, gateway: Gateway) -> Iterable[web.RouteDef]:
-        front = Front(self._name, self._bot, self._keys, gateway, self._clock, self._new_id)
-        return [
-            web.post("/ask", front.ask),
-            web.get("/result/{task_id}", front.result),
-            web.post("/v1/chat/completions", front.complete),
-            web.get("/v1/models", front.models),
-        ]
+        door = Door(self._keys, gateway)
+        following = Following(self._name, gateway, self._board, self._look_seconds)
+        tasks = Tasks(self._name, self._bot, gateway, following, self._new_id)
+        table = operations(tasks, Completions(gateway, self._clock, self._new_id))
+        description = orjson.dumps(describe(table, self._public_url))
+
+        async def openapi(_: web.Request) -> web.Response:
+            return web.Response(body=description, content_type="application/json")
+
+        serve = {"GET": web.get, "POST": web.post}
+        own = [serve[one.method](one.path, door.before(one.endpoint, counted=one.counted)) for one in table]
+        return [*own, web.get("/openapi.json", openapi)]
 
     async def start(self) -> None:
         """Nothing to open."""
 
     async def close(self) -> None:
-        """Nothing to close."""
+        """End the open streams."""
+        self._board.close()
 
     async def preview(self, draft: Draft) -> str | None:
+        """Tell those who follow. It never counts as shown: a stream can say that another text stands in its place."""
+        self._board.grow(draft.conversation, draft.text)
         return None
+
+    async def find(self, turn: Turn, known: frozenset[str]) -> str | None:
+        return None  # nothing is shown before it is whole
 
     async def deliver(self, delivery: Delivery) -> str:
         """The committed turn is what `/result` reads: it has arrived."""

@@ -1,4 +1,4 @@
-"""Between the API's JSON and the words of the house. Pure; what cannot be understood becomes a RequestError 400."""
+"""Between the API's requests and the words of the house. Pure; what cannot be understood becomes a RequestError 400."""
 
 from __future__ import annotations
 
@@ -7,30 +7,75 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from multidict import MultiMapping
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
+from adapters.api.answers import AssistantMessage, ChatCompletion, Choice, usage_of
 from core.errors import RequestError
-from core.types import Delta, MessageState, Outcome, Sampling, Usage
+from core.types import Delta, Sampling, Usage
 
 TEXT_LIMIT = 32_000  # characters of one question
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
+def _whole(value: object) -> object:
+    """JSON has one kind of number: 5.0 is as whole as 5."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Tokens = Annotated[int, Field(gt=0, le=2**31 - 1), BeforeValidator(_whole)]
+
+
 class Ask(BaseModel):
     """Body of `POST /ask`."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, strict=True)
 
-    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=TEXT_LIMIT)]
-    bot: Name | None = None
-    conversation: Name | None = None  # the same name continues the same dialogue; none = a new one
-    user: Name | None = None  # whom the throttle counts; none = the key
-    language: Annotated[str, Field(max_length=35)] = ""
+    # The pattern says to readers of /openapi.json what stripping does: a text of spaces is none.
+    text: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=TEXT_LIMIT, pattern=r"\S")]
+    bot: Annotated[Name | None, Field(description="Who answers; none: the bot of the section [api].")] = None
+    conversation: Annotated[
+        Name | None, Field(description="The same name continues the same dialogue; none: a new one.")
+    ] = None
+    user: Annotated[Name | None, Field(description="Whom the limits count; none: the key itself.")] = None
+    language: Annotated[str, Field(max_length=35, description='As in "en" or "zh"; "": found by itself.')] = ""
+
+
+class AskHeaders(BaseModel):
+    """Headers of `POST /ask`."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    idempotency_key: Annotated[
+        str,
+        Field(
+            alias="Idempotency-Key",
+            pattern=r"^[!-~]{1,200}$",
+            description="1 to 200 visible ASCII characters of the caller's own. The same key with the same body is the"
+            " same task, for as long as the task is kept; with another body it is refused.",
+        ),
+    ] = ""
+
+
+class ResultQuery(BaseModel):
+    """Query of `GET /result/{task_id}`."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    wait: Annotated[
+        float,
+        Field(
+            allow_inf_nan=False,
+            description="Wait up to so many seconds, 60 at most, for the task to end. An event stream always does.",
+        ),
+    ] = 0.0
 
 
 class TextPart(BaseModel):
     """A piece of content in OpenAI's long form; only text is understood."""
+
+    model_config = ConfigDict(hide_input_in_errors=True, strict=True)
 
     type: Literal["text"]
     text: str
@@ -38,6 +83,8 @@ class TextPart(BaseModel):
 
 class ChatMessage(BaseModel):
     """One message of a chat completion; fields we have no use for are left aside."""
+
+    model_config = ConfigDict(hide_input_in_errors=True, strict=True)
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart]
@@ -48,13 +95,17 @@ class ChatMessage(BaseModel):
 
 
 class StreamOptions(BaseModel):
+    """Of a streamed completion."""
+
+    model_config = ConfigDict(hide_input_in_errors=True, strict=True)
+
     include_usage: bool = False
 
 
 class Completion(BaseModel):
     """Body of `POST /v1/chat/completions`, as far as this house can do what it asks."""
 
-    model_config = ConfigDict(hide_input_in_errors=True)
+    model_config = ConfigDict(hide_input_in_errors=True, strict=True)
 
     model: Name
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=2000)]
@@ -63,10 +114,10 @@ class Completion(BaseModel):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    max_tokens: Annotated[int, Field(gt=0)] | None = None
-    max_completion_tokens: Annotated[int, Field(gt=0)] | None = None
+    max_tokens: Tokens | None = None
+    max_completion_tokens: Tokens | None = None
     stop: str | Annotated[list[str], Field(max_length=4)] | None = None
-    n: Literal[1] | None = None
+    n: Annotated[int, Field(ge=1, le=1), BeforeValidator(_whole)] | None = None
     tools: Annotated[list[object], Field(max_length=0)] | None = None
 
     def sampling(self, default: Sampling) -> Sampling:
@@ -88,11 +139,27 @@ def parse(model: type[BodyT], raw: bytes) -> BodyT:
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
-        problems = [
-            ": ".join(filter(None, (".".join(str(part) for part in item["loc"]), item["msg"])))
-            for item in error.errors(include_url=False, include_input=False, include_context=False)
-        ]
-        raise RequestError(400, "; ".join(problems[:5])) from error
+        raise _refusal(error) from error
+
+
+def parse_named(model: type[BodyT], given: MultiMapping[str]) -> BodyT:
+    """The headers or the query that `model` names. Raises RequestError that names every one that is wrong."""
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    twice = [name for name in names if len(given.getall(name, [])) > 1]
+    if twice:
+        raise RequestError(400, f"{', '.join(twice)}: given more than once.")
+    try:
+        return model.model_validate({name: given[name] for name in names if name in given})
+    except ValidationError as error:
+        raise _refusal(error) from error
+
+
+def _refusal(error: ValidationError) -> RequestError:
+    problems = [
+        ": ".join(filter(None, (".".join(str(part) for part in item["loc"]), item["msg"])))
+        for item in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    return RequestError(400, "; ".join(problems[:5]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,54 +175,18 @@ class Head:
         return self._event({"choices": [choice]})
 
     def usage(self, usage: Usage) -> bytes:
-        return self._event({"choices": [], "usage": usage_object(usage)})
+        return self._event({"choices": [], "usage": usage_of(usage)})
 
     def failure(self, message: str) -> bytes:
         return b"data: " + orjson.dumps({"error": {"message": message, "type": "engine_error", "code": None}}) + b"\n\n"
 
-    def whole(self, text: str, finish: str, usage: Usage) -> dict[str, object]:
-        choice: object = {
-            "index": 0,
-            "message": {"role": "assistant", "content": text},
-            "finish_reason": finish or "stop",
-        }
-        head: dict[str, object] = {
-            "id": self.id,
-            "object": "chat.completion",
-            "created": self.created,
-            "model": self.model,
-        }
-        return head | {"choices": [choice], "usage": usage_object(usage)}
+    def whole(self, text: str, finish: str, usage: Usage) -> ChatCompletion:
+        choice = Choice(0, AssistantMessage("assistant", text), finish or "stop")
+        return ChatCompletion(self.id, "chat.completion", self.created, self.model, [choice], usage_of(usage))
 
     def _event(self, body: Mapping[str, object]) -> bytes:
         head = {"id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model}
         return b"data: " + orjson.dumps({**head, **body}) + b"\n\n"
-
-
-def usage_object(usage: Usage) -> dict[str, object]:
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.total,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
-    }
-
-
-def result(task_id: str, outcome: Outcome) -> dict[str, object]:
-    """The body of `/result`: `status` is waiting, running, answered, throttled or withdrawn; the rest follows at the
-    end."""
-    # What was set aside is the operator's business; the caller has an answer, of the kind "apology".
-    state = MessageState.ANSWERED if outcome.state is MessageState.SET_ASIDE else outcome.state
-    body: dict[str, object] = {"task_id": task_id, "status": state.value}
-    if outcome.kind:
-        body |= {
-            "answer": outcome.text,
-            "kind": outcome.kind,
-            "cut": outcome.cut,
-            "model": outcome.model,
-            "usage": usage_object(outcome.usage),
-        }
-    return body
 
 
 def joined(deltas: Iterable[Delta]) -> tuple[str, str, Usage]:

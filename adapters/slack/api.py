@@ -169,19 +169,24 @@ class Allowance:
         self._taken: deque[float] = deque(maxlen=calls)
         self._paused_until = 0.0
 
+    @property
+    def room(self) -> bool:
+        """Whether a preview may go out now."""
+        now = self._clock()
+        while self._taken and self._taken[0] <= now - self._seconds:
+            self._taken.popleft()
+        return now >= self._paused_until and len(self._taken) < self._room
+
     def take(self) -> None:
         """Count a call that goes out in any case."""
         self._taken.append(self._clock())
 
     def spare(self) -> bool:
         """Whether a preview may go out now; counts it if so."""
-        now = self._clock()
-        while self._taken and self._taken[0] <= now - self._seconds:
-            self._taken.popleft()
-        if now < self._paused_until or len(self._taken) >= self._room:
-            return False
-        self._taken.append(now)
-        return True
+        spare = self.room
+        if spare:
+            self.take()
+        return spare
 
     def pause(self, seconds: float) -> None:
         """Slack said no: no previews for that long."""

@@ -30,7 +30,7 @@ from adapters.slack.workspaces import InstalledWorkspaces, OneWorkspace, Opening
 from core.channel import Channel, Finding, Gateway, Traits
 from core.errors import DeliveryError, LedgerError
 from core.language import detect
-from core.types import Delivery, Draft, JsonObject, ReplyKind
+from core.types import Delivery, Draft, JsonObject, ReplyKind, Turn
 
 
 def build(name: str, settings: Settings, *, public_url: str) -> Channel:
@@ -80,7 +80,8 @@ class SlackChannel:
     def traits(self) -> Traits:
         streaming = self._settings.streaming != "edit" and (self._only is None or self._only.sending.streaming)
         pace = STREAM_SECONDS if streaming else EDIT_SECONDS
-        return Traits(markup.TEXT_LIMIT, measure=markup.length, split=markup.parts, preview_seconds=pace)
+        text_limit, measure, split = markup.TEXT_LIMIT, markup.length, markup.parts
+        return Traits(text_limit, measure, split, preview_seconds=pace, repeatable=True)
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
@@ -125,8 +126,8 @@ class SlackChannel:
             self._log.warning("request_refused", reason="signature")
             return web.json_response({"error": "the request is not signed by Slack, or is too old"}, status=401)
         if "X-Slack-Retry-Num" in headers:
-            reason = headers.get("X-Slack-Retry-Reason", "")
-            self._log.info("redelivery", number=headers["X-Slack-Retry-Num"], reason=reason)
+            number, reason = headers["X-Slack-Retry-Num"], headers.get("X-Slack-Retry-Reason", "")
+            self._log.info("redelivery", number=number[:8], reason=reason[:64])  # the signature does not cover them
         body = convert.envelope(raw, request.content_type)
         if body is None:
             self._log.warning("request_unreadable", bytes=len(raw))
@@ -145,6 +146,9 @@ class SlackChannel:
             if stopped_by_user(error) and self._gateway is not None:  # whether or not the app is told of it by an event
                 await self._gateway.stop(draft.conversation)
             raise
+
+    async def find(self, turn: Turn, known: frozenset[str]) -> str | None:
+        return await (await self._workspace(turn.address)).looking.preview(turn, known)
 
     async def deliver(self, delivery: Delivery) -> str:
         workspace = await self._workspace(delivery.address)

@@ -12,7 +12,12 @@ from core.errors import DeliveryError
 
 SCOPES = ("chat:write", "app_mentions:read", "im:history")
 # Without them it works, less comfortably.
-OPTIONAL = {"assistant:write": "suggested prompts in the agent view", "commands": "a slash command"}
+OPTIONAL = {
+    "assistant:write": "suggested prompts in the agent view",
+    "commands": "a slash command",
+    "channels:history": "finding lost replies again in channels",
+    "groups:history": "the same in private ones",
+}
 SKEW_SECONDS = 60.0
 
 

@@ -85,7 +85,7 @@ def message(
         conversation=ConversationKey(channel=channel, bot=bot, chat_id=apart + place, thread_id=thread),
         user_id=apart + user,
         text=text,
-        address={"channel": place, "thread_ts": thread, "team": team, "user": user} | guest,
+        address={"channel": place, "thread_ts": thread, "team": team, "user": user, "ts": ts} | guest,
         sent_at=float(ts),
         source_id=f"{place}:{ts}",
         edited=bool(version),

@@ -11,6 +11,9 @@ _NOT_UNDERSTOOD = frozenset(
     {"invalid_blocks", "invalid_blocks_format", "invalid_arguments", "invalid_arg_name", "no_text"}
 )
 _THIS_TEXT = "msg_blocks_too_long"  # and no other
+_NO_NUMBERS = frozenset(
+    {"metadata_must_be_sent_from_app", "invalid_metadata_format", "invalid_metadata_schema", "metadata_too_large"}
+)
 
 
 class Forms:
@@ -18,6 +21,7 @@ class Forms:
 
     def __init__(self) -> None:
         self._refused: set[Form] = set()
+        self.numbers = True  # False: Slack takes no metadata here
 
     @property
     def blocks(self) -> bool:
@@ -43,3 +47,8 @@ def refused_form(code: str) -> bool:
 def for_good(code: str) -> bool:
     """Whether every text in this form will be refused like that."""
     return code in _NOT_UNDERSTOOD
+
+
+def refused_numbers(code: str) -> bool:
+    """Whether Slack would have taken the message without its metadata."""
+    return code in _NO_NUMBERS

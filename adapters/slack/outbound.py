@@ -11,6 +11,8 @@ from core.split import clip
 from core.types import JsonObject
 
 VOTE_ACTION = "answer_vote"  # the action_id of the buttons under an answer
+NUMBERS_EVENT = "frontdesk_reply"  # the event_type of the numbers that our messages carry
+PAGE = 200  # messages read at once, as docs.slack.dev/reference/methods/conversations.replies recommends
 _LABEL_LIMIT = 75  # characters of a button (docs.slack.dev/reference/block-kit/block-elements/feedback-buttons-element)
 
 Buttons = Mapping[str, object] | None  # the block under an answer
@@ -46,6 +48,23 @@ def message(reference: str) -> dict[str, object]:
     """Which one, as arguments of the methods that change a message."""
     channel, _, ts = reference.partition(":")
     return {"channel": channel, "ts": ts}
+
+
+def numbers(turn_id: int, delivery_id: int = 0) -> dict[str, object]:
+    """The metadata that tells a message of ours from others, 0 for a preview's delivery. Numbers alone: any app and any
+    member of the workspace may read it (docs.slack.dev/reference/methods/chat.postMessage)."""
+    return {"event_type": NUMBERS_EVENT, "event_payload": {"turn": turn_id, "delivery": delivery_id}}
+
+
+def reading(address: JsonObject, oldest: float, cursor: str) -> tuple[str, dict[str, object]]:
+    """The method that reads what is newer than `oldest` there, and its arguments. A history leaves out what stands in
+    threads (docs.slack.dev/reference/methods/conversations.history, conversations.replies). All texts, for a form:
+    conversations.replies takes no JSON."""
+    arguments: dict[str, object] = {"channel": string(address, "channel"), "oldest": f"{oldest:.6f}"}
+    arguments |= {"limit": str(PAGE), "include_all_metadata": "true"}
+    arguments |= {"cursor": cursor} if cursor else {}
+    thread = string(address, "thread_ts")
+    return ("conversations.replies", arguments | {"ts": thread}) if thread else ("conversations.history", arguments)
 
 
 def otherwise(address: JsonObject) -> JsonObject | None:

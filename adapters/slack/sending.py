@@ -1,7 +1,8 @@
 """Shows replies in Slack: each in one message, whole at the end, whatever became of its preview.
 
 A preview grows by a stream of Slack's (streams.py) or by edits. Whatever goes wrong with a stream, chat.update with the
-whole text on the same message mends it; never is there a second one.
+whole text on the same message mends it; never is there a second one. What may have been sent is looked for before it
+is sent again (doubts.py).
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Protocol
 
 from adapters.slack import markup, outbound
 from adapters.slack.api import Allowance, CallRefused, SlackApi
-from adapters.slack.forms import Forms, for_good, refused_form
+from adapters.slack.doubts import Doubts
+from adapters.slack.forms import Forms, for_good, refused_form, refused_numbers
 from adapters.slack.outbound import Buttons, Form
 from adapters.slack.streams import STOPPED, Stream, Streams
 from core.errors import DeliveryError
@@ -48,11 +50,18 @@ class Sending:
     """Previews and finals of one workspace. `streams` is None where replies grow by edits only."""
 
     def __init__(
-        self, api: SlackApi, streams: Streams | None, forms: Forms, clock: Callable[[], float], log: Log
+        self,
+        api: SlackApi,
+        streams: Streams | None,
+        forms: Forms,
+        doubts: Doubts,
+        clock: Callable[[], float],
+        log: Log,
     ) -> None:
         self._api = api
         self._streams = streams
         self._forms = forms
+        self._doubts = doubts
         self._clock = clock
         self._log = log
         self._updates = Allowance(clock)
@@ -90,8 +99,7 @@ class Sending:
         into a message of its own. Raises DeliveryError; a repeat after one that is retryable shows nothing twice."""
         buttons = buttons if self._forms.blocks else None
         if not delivery.reference:
-            await begin(delivery)
-            return await self._post(delivery.address, delivery.text, buttons)
+            return await self._anew(delivery, buttons, begin)
         shown = self._shown.get(delivery.turn_id) if delivery.part == 1 else None
         if shown is not None and shown.reference != delivery.reference:
             shown = None
@@ -110,8 +118,7 @@ class Sending:
             if refusal.code not in _PREVIEW_GONE:
                 raise
             self._log.info("preview_gone", delivery=delivery.id, reason=refusal.code)
-            await begin(delivery)
-            reference = await self._post(delivery.address, delivery.text, buttons)
+            reference = await self._anew(delivery, buttons, begin)
         self._shown.pop(delivery.turn_id, None)
         return reference
 
@@ -123,32 +130,67 @@ class Sending:
         if self._streams is not None:
             beginning = markup.stream_text(draft.text)
             stream = await self._streams.start(draft.address, beginning)
-        reference = await self._post(draft.address, text, None) if stream is None else stream.reference
+        reference = await self._first(draft, text) if stream is None else stream.reference
         self._remember(draft.turn_id, _Shown(reference, text, self._clock(), stream))
         return reference
+
+    async def _first(self, draft: Draft, text: str) -> str:
+        try:
+            return await self._post(draft.address, text, None, outbound.numbers(draft.turn_id))
+        except DeliveryError as error:
+            reference = await self._doubts.lost_preview(draft) if error.unclear else None
+            if reference is None:
+                raise
+            return reference
+
+    async def _anew(self, delivery: Delivery, buttons: Buttons, begin: Begin) -> str:
+        """Into a message of its own, or into one that stands there already without our knowing."""
+        mark = await self._doubts.find(delivery)
+        if mark is not None and mark.delivery:
+            return mark.reference
+        await begin(delivery)
+        numbers = outbound.numbers(delivery.turn_id, delivery.id)
+        try:
+            if mark is not None:
+                self._updates.take()
+                return await self._update(mark.reference, delivery.text, buttons, {"metadata": numbers})
+        except CallRefused as refusal:
+            if refusal.code not in _PREVIEW_GONE:
+                raise
+        numbered = self._forms.numbers
+        try:
+            return await self._post(delivery.address, delivery.text, buttons, numbers)
+        except DeliveryError as error:
+            if error.unclear:
+                return await self._doubts.lost(delivery, error)
+            if numbered and not self._forms.numbers:
+                return await self._anew(delivery, buttons, begin)  # what was not found may have had no number
+            raise
 
     def _too_soon(self, shown: _Shown) -> bool:
         """Edits are slower than a stream, and the channel has one pace for both."""
         return self.streaming and self._clock() - shown.at < EDIT_SECONDS
 
-    async def _post(self, address: JsonObject, text: str, buttons: Buttons) -> str:
-        # Not repeatable: Slack keeps client_msg_id to its own apps (github.com/slackapi/java-slack-sdk/issues/852), and
-        # there is no other key that would make a second post the first one.
+    async def _post(self, address: JsonObject, text: str, buttons: Buttons, numbers: JsonObject) -> str:
+        """Raises DeliveryError: unclear when it may have been posted."""
+        carried = {"metadata": numbers} if self._forms.numbers else {}
         try:
-            answer = await self._say("chat.postMessage", outbound.post(address), text, buttons)
+            answer = await self._say("chat.postMessage", outbound.post(address) | carried, text, buttons)
         except CallRefused as refusal:
+            if refused_numbers(refusal.code):
+                self._forms.numbers = False
             elsewhere = outbound.otherwise(address)
             if elsewhere is None or refusal.code not in _NOT_A_MEMBER:
                 raise
             # A slash command works where the bot is no member: its answer goes to the person alone.
-            answer = await self._say("chat.postMessage", outbound.post(elsewhere), text, buttons)
+            answer = await self._say("chat.postMessage", outbound.post(elsewhere) | carried, text, buttons)
         reference = outbound.reference_of(answer)
         if not reference:
             raise DeliveryError("chat.postMessage: Slack named no message", unclear=True)
         return reference
 
-    async def _update(self, reference: str, text: str, buttons: Buttons) -> str:
-        place = outbound.message(reference)
+    async def _update(self, reference: str, text: str, buttons: Buttons, more: JsonObject | None = None) -> str:
+        place = outbound.message(reference) | dict(more or {})
         try:
             try:
                 answer = await self._say("chat.update", place, text, buttons)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
@@ -17,8 +17,9 @@ import orjson
 from aiohttp import web
 
 from adapters.slack.simulator_agent import AGENT_METHODS, AgentView
-from adapters.slack.simulator_blocks import Shown, as_read, text_error
+from adapters.slack.simulator_blocks import Shown, as_read, text_error, texts, true
 from adapters.slack.simulator_faults import Call, Fault
+from adapters.slack.simulator_history import FORM_ONLY, READ_METHODS, Reading, metadata_error
 from adapters.slack.simulator_streams import STREAM_METHODS, LiveStreams
 
 MESSAGES_KEPT = 5_000  # in all channels together
@@ -63,6 +64,7 @@ class Workspace:
         self.counts: Counter[str] = Counter()  # calls by method
         self.calls: deque[Call] = deque(maxlen=CALLS_KEPT)
         self.streams = LiveStreams(clock, stream_seconds)
+        self.reading = Reading()
         self._clock = clock
         self._limits = limits  # calls a minute by method; a method that is not named has none
         self._recent: dict[str, deque[float]] = {method: deque(maxlen=calls) for method, calls in limits.items()}
@@ -115,7 +117,8 @@ class Workspace:
         """POST /api/<method> with a JSON or a form body."""
         method = request.match_info["method"]
         raw = await request.read()
-        arguments = orjson.loads(raw or b"{}") if request.content_type == "application/json" else await request.post()
+        json = request.content_type == "application/json"
+        arguments = ({} if method in FORM_ONLY else orjson.loads(raw or b"{}")) if json else await request.post()
         self.counts[method] += 1
         self.calls.append(Call(method, dict(arguments)))
         faults = self._faults.get(method)
@@ -175,10 +178,13 @@ class Workspace:
             return {"ok": False, "error": error} if error else self.view.answer(method, arguments)
         if method in STREAM_METHODS:
             return self._streamed(method, arguments)
+        if method in READ_METHODS:
+            return self._read(method, arguments)
         if method not in ("chat.postMessage", "chat.update", "chat.delete"):
             return {"ok": False, "error": "unknown_method", "req_method": method}
         channel = self._place(str(arguments.get("channel", "")))
         error = self._channel_error(channel) or ("" if method == "chat.delete" else text_error(method, arguments))
+        error = error or metadata_error(arguments.get("metadata", {}))
         if error:
             return {"ok": False, "error": error}
         if method == "chat.postMessage":
@@ -193,6 +199,17 @@ class Workspace:
             return self._written(shown, arguments)
         del self._channels[channel][shown.ts]
         return {"ok": True, "channel": channel, "ts": shown.ts}
+
+    def _read(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        channel = str(arguments.get("channel", ""))
+        if (error := self._channel_error(channel)) not in ("", "is_archived"):
+            return {"ok": False, "error": error}
+        refusal = self.reading.refusal(channel, self.scopes)
+        return refusal or self.reading.answer(method, arguments, self.messages(channel), {"bot_id": self.bot_id})
+
+    def arrive(self, call: Call) -> None:
+        """A call that seemed to be lost is carried out after all."""
+        self._carry_out(call.method, call.arguments)
 
     def _streamed(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         channel, ts = str(arguments.get("channel", "")), str(arguments.get("ts", ""))
@@ -231,15 +248,16 @@ class Workspace:
         blocks = arguments.get("under") or arguments.get("blocks")
         if blocks is not None or arguments.get("text") is None:  # text alone leaves the blocks as they are
             shown.blocks = tuple(blocks or ())
+        shown.metadata = arguments.get("metadata", shown.metadata)  # stays unless it is given
         raw = str(arguments.get("markdown_text") or arguments.get("text") or "")
         warning = {"warning": "message_truncated"} if len(raw) > 40_000 else {}
         raw = raw[:40_000]
         shown.notification = raw
-        shown.text = as_read({**arguments, "blocks": arguments.get("blocks") or _texts(shown.blocks)})
+        shown.text = as_read({**arguments, "blocks": arguments.get("blocks") or texts(shown.blocks)})
         shown.pings += len(_PING.findall(raw)) + len(_PING.findall(str(arguments.get("blocks") or "")))
-        if arguments.get("parse") == "full" or _true(arguments.get("link_names")):
+        if arguments.get("parse") == "full" or true(arguments.get("link_names")):
             shown.pings += len(_LOOSE_PING.findall(raw))
-        shown.links = _true(arguments.get("unfurl_links"))
+        shown.links = true(arguments.get("unfurl_links"))
         shown.edits.append(shown.text)
         self._show(shown)
         message = {"type": "message", "text": raw, "user": self.bot_user, "bot_id": self.bot_id, "ts": shown.ts}
@@ -269,14 +287,6 @@ class Workspace:
         """A new ts: seconds.microseconds, unique and growing."""
         self._last_ts = max(self._last_ts + 1, int(self._clock() * 1e6))
         return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06d}"
-
-
-def _texts(blocks: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    return [block for block in blocks if block.get("type") == "markdown"]
-
-
-def _true(value: object) -> bool:
-    return value in (True, 1, "1", "true")
 
 
 def _json(body: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str]) -> web.Response:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,7 @@ class Shown:
     links: bool = False  # unfurled
     notification: str = ""  # what a lock screen shows
     blocks: tuple[Mapping[str, Any], ...] = ()  # under or in place of the text
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # seen by apps only
 
 
 def text_error(method: str, arguments: Mapping[str, Any]) -> str:
@@ -104,3 +105,13 @@ def read_markdown(raw: str) -> str:
 
 def _decoded(text: str) -> str:
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def texts(blocks: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those that hold a message's text."""
+    return [block for block in blocks if block.get("type") == "markdown"]
+
+
+def true(value: object) -> bool:
+    """A boolean argument, as JSON and as a form give it."""
+    return value in (True, 1, "1", "true")

@@ -14,9 +14,11 @@ from typing import Protocol
 import structlog
 
 from adapters.slack.api import SlackApi
+from adapters.slack.doubts import Doubts
 from adapters.slack.events import Home
 from adapters.slack.forms import Forms
 from adapters.slack.installations import Installations
+from adapters.slack.looking import Looking
 from adapters.slack.prompts import Prompts
 from adapters.slack.sending import Sending
 from adapters.slack.settings import Streaming
@@ -32,6 +34,7 @@ class Workspace:
 
     api: SlackApi
     sending: Sending
+    looking: Looking
     status: StatusLine
     prompts: Prompts
     own_user: str = ""  # the bot's user id there, "" before it is known
@@ -65,8 +68,9 @@ class Opening:
         name, clock, forms = self._name, self._clock, Forms()
         log = structlog.get_logger().bind(channel=name)
         streams = None if self._streaming == "edit" else Streams(name, api, forms, clock)
-        sending = Sending(api, streams, forms, clock, log)
-        return Workspace(api, sending, StatusLine(name, api, clock), Prompts(name, api), own_user, apart)
+        looking = Looking(name, api, clock)
+        sending = Sending(api, streams, forms, Doubts(name, looking, forms, clock), clock, log)
+        return Workspace(api, sending, looking, StatusLine(name, api, clock), Prompts(name, api), own_user, apart)
 
 
 class Workspaces(Protocol):

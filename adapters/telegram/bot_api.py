@@ -187,6 +187,21 @@ class BotApi:
         async with self._errors_mapped(repeatable=True):
             await self._bot.delete_message(shown.chat_id, shown.message_id)
 
+    async def ours(self, shown: Shown) -> bool:
+        """Whether that message is ours and can be edited; shows and changes nothing. Raises DeliveryError.
+
+        core.telegram.org/bots/api#stopmessagelivelocation, of which we send none: before it does anything the server
+        looks the message up ("message to edit not found"), then whose it is ("message can't be edited"), then what it
+        is ("there is no live location in the message to edit"): `process_edit_message_live_location_query` in
+        Client.cpp of tdlib/telegram-bot-api, `edit_message_live_location` in MessagesManager.cpp of TDLib.
+        """
+        async with self._errors_mapped(repeatable=True):
+            try:
+                await self._bot.stop_message_live_location(shown.chat_id, shown.message_id)
+            except BadRequest as error:
+                return "there is no live location in the message" in error.message.lower()
+            return False
+
     async def typing(self, place: Place) -> None:
         """core.telegram.org/bots/api#sendchataction. Raises DeliveryError."""
         async with self._errors_mapped(repeatable=True):

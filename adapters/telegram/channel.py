@@ -21,7 +21,7 @@ from adapters.markdown import telegram
 from adapters.markdown.parse import parse
 from adapters.markdown.split import split
 from adapters.telegram.addressed import Identity
-from adapters.telegram.bot_api import BotApi, Entity
+from adapters.telegram.bot_api import Account, BotApi, Entity
 from adapters.telegram.checking import Checks
 from adapters.telegram.convert import (
     TEXT_LIMIT,
@@ -35,7 +35,7 @@ from adapters.telegram.convert import (
     utf16_length,
 )
 from adapters.telegram.pace import DRAFT_PAUSE_SECONDS, EDIT_PAUSE_SECONDS
-from adapters.telegram.places import place_of
+from adapters.telegram.places import message_id_of, place_of
 from adapters.telegram.recent import Recent
 from adapters.telegram.registration import Hook, derived_secret, register
 from adapters.telegram.replies import Render, Replies
@@ -102,6 +102,9 @@ class TelegramChannel:
         self._hook = Hook(f"{public_url}/{name}" if public_url else "", secret, settings.max_connections)
         number = token.partition(":")[0]
         self._me = Identity(int(number) if number.isdecimal() else 0)
+        self._topics: bool | None = (
+            None  # whether private chats with the bot have them, None until Telegram has told it
+        )
         self._pause = pause
         self._now = now
         self._recent = Recent()
@@ -147,7 +150,12 @@ class TelegramChannel:
         return await self._replies.preview(draft)
 
     async def find(self, turn: Turn, known: frozenset[str]) -> str | None:
-        return None
+        if self._topics is None:
+            self._learn(await self._api.me())
+        place = place_of(turn.address)
+        if self._topics and not place.grouped:  # outside of a topic a private chat does not say whether it has any
+            return None
+        return await self._replies.find(turn, place, known)
 
     async def deliver(self, delivery: Delivery) -> str:
         return await self._replies.deliver(delivery)
@@ -196,14 +204,16 @@ class TelegramChannel:
         return web.Response()
 
     async def _keep(self, gateway: Gateway, message: InboundMessage) -> None:
+        place = place_of(message.address)
+        self._replies.noticed(place, message_id_of(message.address))
         receipt = await gateway.receive(message)
         # While the model is loading nobody writes, and the sign would say so for an hour.
         writing = receipt.state is MessageState.WAITING and gateway.engine_status().ready
         if writing and not receipt.duplicate:
-            self._replies.typing.begin(message.conversation, place_of(message.address))
+            self._replies.typing.begin(message.conversation, place)
 
-    def _learn(self, me: Identity) -> None:
-        self._me = me
+    def _learn(self, me: Account) -> None:
+        self._me, self._topics = Identity(me.id, me.username), me.topics
 
     async def _move(self, gateway: Gateway, conversation: ConversationKey, chat_id: str) -> None:
         """What was said goes on in the group that this one became. Raises LedgerError."""

@@ -184,6 +184,8 @@ def _place(message: Json, chat_id: int, chat_type: str, message_id: int) -> tupl
     if isinstance(connection, str):
         # The same customer may write to the bot itself, too, and blocking that is not leaving this.
         return place | {"business_connection_id": connection}, f"business:{connection}:{chat_id}", ""
+    if object_of(message.get("chat")).get("is_forum") is True:
+        place["is_forum"] = True
     thread_id = number_of(message.get("message_thread_id")) if message.get("is_topic_message") is True else None
     if thread_id is None:
         return place, str(chat_id), ""

@@ -108,6 +108,14 @@ class Pace:
         now = self._clock()
         return not self._refused(chat_id, now) and self._all_paid_until - now <= VERSION.everywhere
 
+    def look(self, chat_id: int) -> bool:
+        """Whether Telegram may be asked for a message there; if so, it is counted: no message in the chat, but a call
+        among all."""
+        if not self.spare(chat_id):
+            return False
+        self._count_everywhere(self._clock())
+        return True
+
     def refused(self, chat_id: int, seconds: float) -> None:
         """Telegram wants nothing in this chat for so long; a longer wait stays."""
         now = self._clock()

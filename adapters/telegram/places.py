@@ -19,6 +19,7 @@ class Place:
     reply_to: int = 0
     business: str = ""
     grouped: bool = False  # several people read there
+    topics: bool = False  # several conversations are held there
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +36,20 @@ class Shown:
 
 def place_of(address: JsonObject) -> Place:
     """Where an answer goes. Raises DeliveryError on an address that is not ours."""
-    chat_id, thread_id, message_id = (address.get(key) for key in ("chat_id", "thread_id", "message_id"))
+    chat_id, thread_id = address.get("chat_id"), address.get("thread_id")
     if not isinstance(chat_id, int):
         raise DeliveryError("the address has no chat_id")
     grouped = address.get("chat_type") in GROUPS
-    reply_to = message_id if grouped and isinstance(message_id, int) else 0
+    reply_to = message_id_of(address) if grouped else 0
     business = str(address.get("business_connection_id", ""))
-    return Place(chat_id, thread_id if isinstance(thread_id, int) else 0, reply_to, business, grouped)
+    topics = isinstance(thread_id, int) or address.get("is_forum") is True
+    return Place(chat_id, thread_id if isinstance(thread_id, int) else 0, reply_to, business, grouped, topics)
+
+
+def message_id_of(address: JsonObject) -> int:
+    """The id of the message that is answered, 0 when it is not known."""
+    message_id = address.get("message_id")
+    return message_id if isinstance(message_id, int) else 0
 
 
 def shown_of(reference: str) -> Shown | None:

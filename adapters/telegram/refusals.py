@@ -11,7 +11,10 @@ from adapters.telegram.aiohttp_request import Flooded, NotDone, NotFound
 from core.errors import DeliveryError
 
 _TOKEN_PAUSE_SECONDS = 60.0  # the operator may be changing the token: what waits is not thrown away
-_GONE = ("message to edit not found", "message can't be edited", "message_id_invalid")
+_GONE = (
+    *("message to edit not found", "message can't be edited", "message_id_invalid"),
+    "there is no text in the message to edit",  # not one that we wrote
+)
 # Other refusals with 403 concern the one message.
 _NOBODY = ("bot was blocked", "user is deactivated", "bot was kicked", "bot is not a member", "chat was deleted")
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from adapters.telegram.addressed import Identity
-from adapters.telegram.bot_api import BotApi
+from adapters.telegram.bot_api import Account, BotApi
 from core.errors import DeliveryError
 
 _LONGEST_PAUSE_SECONDS = 60.0
@@ -36,7 +35,7 @@ class Hook:
 async def register(
     api: BotApi,
     hook: Hook,
-    learn: Callable[[Identity], None],
+    learn: Callable[[Account], None],
     pause: Callable[[float], Awaitable[None]],
     log: structlog.stdlib.BoundLogger,
 ) -> None:
@@ -45,7 +44,7 @@ async def register(
     while True:
         try:
             me = await api.me()
-            learn(Identity(me.id, me.username))
+            learn(me)
             if hook.url:
                 await api.set_webhook(hook.url, hook.secret, connections=hook.connections)
         except DeliveryError as error:

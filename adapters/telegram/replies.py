@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -16,6 +17,7 @@ from adapters.telegram.bot_api import BotApi, Entity
 from adapters.telegram.convert import TEXT_LIMIT, utf16_length
 from adapters.telegram.drafts import Drafts
 from adapters.telegram.late import PATIENCE, LateFirsts
+from adapters.telegram.lost import LostMessages
 from adapters.telegram.pace import Pace
 from adapters.telegram.places import Place, Shown, place_of, shown_of
 from adapters.telegram.recent import Bounded, Recent
@@ -24,7 +26,7 @@ from adapters.telegram.rich import Rich
 from adapters.telegram.typing_sign import TypingSign
 from core.errors import DeliveryError
 from core.split import clip
-from core.types import ConversationKey, Delivery, Draft
+from core.types import ConversationKey, Delivery, Draft, Turn
 
 _SHOWN_TURNS = 10_000
 _SHORT_WAIT_SECONDS = 1.5  # of a final text, waited for on the spot
@@ -66,6 +68,8 @@ class Replies:
         self._rich = Rich(log, on=rich)
         self._drafts = Drafts(self._put_draft, self._pace, on=drafts, clock=clock, pause=pause, log=log)
         self._late = LateFirsts(self._take_back, seconds=seconds)
+        self._lost = LostMessages(self._ours, self._pace.look, clock=clock, pause=pause, log=log)
+        self.noticed = self._lost.noticed
         self._shown: Bounded[int, tuple[str, str]] = Bounded(_SHOWN_TURNS)  # turn -> reference and text as shown now
         self.typing = TypingSign(self._sign, self._pace.spare, clock=clock, pause=pause, log=log)
 
@@ -107,11 +111,21 @@ class Replies:
             return draft.reference or None
         self.typing.end(draft.conversation)
         self._shown.pop(draft.turn_id)  # unknown while it is under way
-        put = self._put(draft.conversation, draft.reference, place, text, patient=True)
+        put = self._put(draft.conversation, draft.turn_id, draft.reference, place, text, patient=True)
         shown = await (put if draft.reference else self._late.send(draft.turn_id, put))
         if shown is not None:
             self._shown.put(draft.turn_id, (shown, text))
         return shown
+
+    async def find(self, turn: Turn, place: Place, known: frozenset[str]) -> str | None:
+        """The reference of the message in which a reply grew whose process died; `known` are those of other replies.
+        Raises DeliveryError."""
+        if self._drafts.serve(turn.id, place):
+            return None  # a draft is no message
+        if reference := await self._late.reference(turn.id):
+            return reference
+        shown = await self._lost.find(turn, place, known)
+        return None if shown is None else shown.reference
 
     async def deliver(self, delivery: Delivery) -> str:
         """The reference of the message that the part is in. Raises DeliveryError."""
@@ -129,13 +143,14 @@ class Replies:
         await self._drafts.end(delivery.turn_id)
         self._shown.pop(delivery.turn_id)
         reference = delivery.reference or (await self._late.reference(delivery.turn_id) if delivery.part == 1 else "")
+        put = partial(self._put, delivery.conversation, delivery.turn_id)
         if reference:
             try:
-                return await self._put(delivery.conversation, reference, place, delivery.text, rich=rich)
+                return await put(reference, place, delivery.text, rich=rich)
             except MessageGone:
                 self._log.info("telegram_preview_gone", delivery=delivery.id, turn=delivery.turn_id)
         await self._begin(delivery)
-        return await self._put(delivery.conversation, "", place, delivery.text, rich=rich)
+        return await put("", place, delivery.text, rich=rich)
 
     async def _turn_to_send(self, place: Place) -> None:
         """Wait briefly for the budget. Raises DeliveryError when it takes longer: the outbox holds what waits."""
@@ -165,6 +180,7 @@ class Replies:
     async def _put(
         self,
         conversation: ConversationKey,
+        turn_id: int,
         reference: str,
         place: Place,
         text: str,
@@ -176,8 +192,8 @@ class Replies:
         shown = shown_of(reference)
         try:
             with self._refusals_counted(place):
-                placed = await self._put_rich(shown, place, rich) if rich else None
-                placed = placed or await self._put_text(shown, place, text, PATIENCE if patient else 1.0)
+                placed = await self._put_rich(shown, turn_id, place, rich) if rich else None
+                placed = placed or await self._put_text(shown, turn_id, place, text, PATIENCE if patient else 1.0)
         except ChatGone as error:
             await self._left(conversation, error)
             raise
@@ -187,15 +203,18 @@ class Replies:
             await self._moved(conversation, str(placed.chat_id))
         return placed.reference
 
-    async def _put_text(self, shown: Shown | None, place: Place, text: str, patience: float) -> Shown:
+    async def _put_text(self, shown: Shown | None, turn_id: int, place: Place, text: str, patience: float) -> Shown:
         if shown is None:
-            return await self._api.send(place, *self._written(text), patience=patience)
+            send = partial(self._api.send, place, *self._written(text), patience=patience)
+            return await self._lost.send(turn_id, place, send)
         return await self._api.edit(shown, *self._written(text), business=place.business)
 
-    async def _put_rich(self, shown: Shown | None, place: Place, html: str) -> Shown | None:
+    async def _put_rich(self, shown: Shown | None, turn_id: int, place: Place, html: str) -> Shown | None:
         """None when it has to go as text. Raises DeliveryError."""
         try:
-            return await (self._api.send_rich(place, html) if shown is None else self._api.edit_rich(shown, html))
+            if shown is None:
+                return await self._lost.send(turn_id, place, partial(self._api.send_rich, place, html))
+            return await self._api.edit_rich(shown, html)
         except DeliveryError as error:
             if self._rich.refused(error):
                 return None
@@ -204,6 +223,11 @@ class Replies:
     async def _left(self, conversation: ConversationKey, error: ChatGone) -> None:
         self._log.info("telegram_chat_gone", conversation=str(conversation), reason=error.reason)
         await self._gone(conversation)
+
+    async def _ours(self, shown: Shown) -> bool:
+        """Whether that message is ours. Raises DeliveryError."""
+        with self._refusals_counted(Place(shown.chat_id)):
+            return await self._api.ours(shown)
 
     @contextmanager
     def _refusals_counted(self, place: Place) -> Iterator[None]:

@@ -63,6 +63,7 @@ class SimulatedApi:
             "getwebhookinfo": self._webhook_info,
             "sendmessage": self._send_message,
             "editmessagetext": self._edit_message_text,
+            "stopmessagelivelocation": self._stop_live_location,
             "deletemessage": self._delete_message,
             "sendchataction": lambda _: True,
             "answercallbackquery": self._answer_callback_query,
@@ -178,11 +179,7 @@ class SimulatedApi:
             rich, text = self._rich(parameters)
         else:
             text = self._text(parameters)
-        message = self._chats.find(chat_id, _number(parameters.get("message_id")))
-        if message is None:
-            raise Refused(400, "Bad Request: message to edit not found")
-        if not message.by_bot:
-            raise Refused(400, "Bad Request: message can't be edited")
+        message = self._editable(chat_id, parameters)
         if (message.text, message.rich) == (text, rich):
             raise Refused(
                 400,
@@ -191,6 +188,19 @@ class SimulatedApi:
             )
         self._chats.edit(message, text, rich=rich)
         return self.shown(chat_id, message)
+
+    def _stop_live_location(self, parameters: Parameters) -> object:
+        """The bot cannot send any."""
+        self._editable(self._chat(parameters), parameters)
+        raise Refused(400, "Bad Request: there is no live location in the message to edit")
+
+    def _editable(self, chat_id: int, parameters: Parameters) -> ChatMessage:
+        message = self._chats.find(chat_id, _number(parameters.get("message_id")))
+        if message is None:
+            raise Refused(400, "Bad Request: message to edit not found")
+        if not message.by_bot:
+            raise Refused(400, "Bad Request: message can't be edited")
+        return message
 
     def _delete_message(self, parameters: Parameters) -> object:
         chat_id, message_id = _number(parameters.get("chat_id")), _number(parameters.get("message_id"))

@@ -41,7 +41,7 @@ class SimulatedChats:
         self._clock = clock
         self._limits = (chats, messages, versions)
         self._chats: OrderedDict[int, OrderedDict[int, ChatMessage]] = OrderedDict()
-        self._next_id = 100
+        self._newest: OrderedDict[int, int] = OrderedDict({0: 100})  # ids, by whose sequence they are of
         self.types: OrderedDict[int, str] = OrderedDict()
 
     def read(self, chat_id: int) -> tuple[ChatMessage, ...]:
@@ -53,9 +53,18 @@ class SimulatedChats:
         chat = self._chats.get(chat_id)
         return chat.get(message_id) if chat else None
 
-    def new_id(self) -> int:
-        self._next_id += 1
-        return self._next_id
+    def new_id(self, chat_id: int) -> int:
+        """One sequence for private chats and basic groups, and each supergroup's own: see lost.py."""
+        return self._take_id(chat_id, 0)
+
+    def _take_id(self, chat_id: int, message_id: int) -> int:
+        sequence = 0 if self.type_of(chat_id) in ("private", "group") else chat_id
+        newest = self._newest.get(sequence, 0)
+        self._newest[sequence] = max(newest, message_id or newest + 1)
+        self._newest.move_to_end(sequence)
+        if len(self._newest) > self._limits[0]:
+            self._newest.popitem(last=False)
+        return message_id or newest + 1
 
     def add(
         self,
@@ -72,7 +81,12 @@ class SimulatedChats:
         most_chats, most_messages, _ = self._limits
         chat = self._chats.setdefault(chat_id, OrderedDict())
         message = ChatMessage(
-            message_id or self.new_id(), by_bot, [Version(text, self._clock())], reply_to, thread_id, asked or {}
+            self._take_id(chat_id, message_id),
+            by_bot,
+            [Version(text, self._clock())],
+            reply_to,
+            thread_id,
+            asked or {},
         )
         chat[message.message_id] = message
         if len(chat) > most_messages:

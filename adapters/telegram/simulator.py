@@ -137,7 +137,7 @@ class TelegramSimulator:
         sender = chat_id if kind == "private" else user_id
         chat: dict[str, object] = {"id": chat_id, "type": kind}
         said = simulated_updates.message(
-            self.chats.new_id(), sender, chat, text, language=language, thread_id=thread_id
+            self.chats.new_id(chat_id), sender, chat, text, language=language, thread_id=thread_id
         )
         replied = self.chats.find(chat_id, reply_to)
         if replied is not None:
@@ -194,7 +194,7 @@ class TelegramSimulator:
         say so."""
         self.api.migrate(chat_id, new_chat_id)
         if told:
-            for update in simulated_updates.moved((self.chats.new_id(), 1), chat_id, new_chat_id):
+            for update in simulated_updates.moved((self.chats.new_id(chat_id), 1), chat_id, new_chat_id):
                 self.push(update)
 
     # The Bot API

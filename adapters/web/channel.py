@@ -41,6 +41,7 @@ class WebChannel:
         *,
         public_url: str,
         clock: Callable[[], float],
+        timer: Callable[[], float] = time.monotonic,
         pulse_seconds: float = PULSE_SECONDS,
     ) -> None:
         self.name = name
@@ -50,6 +51,7 @@ class WebChannel:
         self._settings = settings
         self._public_url = public_url
         self._clock = clock
+        self._timer = timer  # for limits: somebody who sets the clock must shut nobody out
         self._pulse_seconds = pulse_seconds
         self._board = Board(
             streams=settings.streams, per_ip=settings.streams_per_ip, per_visitor=settings.streams_per_visitor
@@ -74,6 +76,7 @@ class WebChannel:
             board=self._board,
             throttle=IpThrottle(self._settings.messages_per_minute_per_ip),
             clock=self._clock,
+            timer=self._timer,
         )
         return self._front.routes()
 

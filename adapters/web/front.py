@@ -67,6 +67,7 @@ class Front:
         board: Board,
         throttle: IpThrottle,
         clock: Callable[[], float],
+        timer: Callable[[], float],
     ) -> None:
         self._terms = terms
         self._gateway = gateway
@@ -74,6 +75,7 @@ class Front:
         self._board = board
         self._throttle = throttle
         self._clock = clock
+        self._timer = timer
         self._hosts = (terms.public_url.partition("://")[2].partition("/")[0],) if terms.public_url else ()
         self._pulse: asyncio.Task[None] | None = None
         self._closed = False
@@ -163,7 +165,7 @@ class Front:
         conversation = self._conversation(request)
         if conversation is None:
             return _refuse(NO_VISITOR)
-        wait = self._throttle.admit(self._gateway.client_ip(request), self._clock())
+        wait = self._throttle.admit(self._gateway.client_ip(request), self._timer())
         if wait > 0:
             return _refuse(Refusal(429, "too_many", "Too many messages from this address."), retry_after=wait)
         written = convert.parse_post(await request.read())

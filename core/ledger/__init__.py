@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from core.audit import AuditEntry
 from core.throttle import Rate
 from core.types import (
     ConversationKey,
@@ -30,7 +31,7 @@ from core.types import (
 class Refusal:
     """Why a message is throttled, and when the user may write again."""
 
-    reason: str  # "messages" or "tokens"
+    reason: str  # "messages" or "tokens"; "blocked": an operator wants no answer for them
     seconds: float
 
 
@@ -46,6 +47,7 @@ class Admission:
     changed: Callable[[str, str], str] = lambda _, after: after  # how a late edit is put: (before, after)
     busy_after: int = 0  # 0: nobody is told
     busy: Callable[[int], str] = str
+    version: str = ""  # of the bot whose phrases these are, and the notice's
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +203,12 @@ class Ledger(Protocol):
     async def kept(self, channel: str, name: str) -> JsonObject | None:
         """The fact of that name; None when there is none."""
 
-    async def forget(self, messages_before: float, audit_before: float, limit: int) -> int:
+    async def forget(self, messages_before: float, audit_before: float, now: float, limit: int) -> int:
         """Delete what ended before these times, the oldest first and nothing that is under way: up to `limit` turns,
-        messages and audit rows each; how many that were. 0: nothing is left to forget."""
+        messages and audit rows each; how many that were. 0: nothing is left to forget. The audit record says up to
+        where it was forgotten."""
 
-    async def record(self, action: str, subject: str, detail: str, now: float) -> None:
+    async def record(self, entry: AuditEntry, now: float) -> None:
         """Append to the audit record."""
 
     async def counts(self) -> Counts:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import orjson
 
-from core.audit import AuditEntry, message_entry, notice_entry
-from core.ledger import Admission, Burst, Notice, Refusal
+from core.audit import message_entry, notice_entry
+from core.ledger import Admission, Burst, Notice, Refusal, search
+from core.ledger.audit import Record, write_audit
 from core.ledger.chats import take_back
 from core.ledger.writer import Connection
-from core.throttle import spend, wait
+from core.throttle import own_rate, own_tokens, spend, wait
 from core.types import ConversationKey, InboundMessage, MessageState, Receipt, ReplyKind
 
 BUSY_QUIET = 120.0  # seconds until somebody who waits is told again how many are before them
@@ -34,6 +36,7 @@ def accept(
     burst: Burst,
     now: float,
     notice: Notice | None = None,
+    record: Record = write_audit,
 ) -> Receipt:
     key = message.conversation
     row = connection.execute(
@@ -42,25 +45,34 @@ def accept(
     if row:
         return Receipt(row[0], MessageState(row[1]), duplicate=True)
     conversation_id, running, known = _conversation(connection, key, now)
-    user, refusal, tell = _admit(connection, key.channel, message.user_id, admission, now)
+    user, refusal, untold = _admit(connection, key.channel, message.user_id, admission, now)
     text, state = _edited(connection, conversation_id, message, admission) if message.edited else (message.text, None)
     if state is None:
-        state = MessageState.THROTTLED if refusal else MessageState.ANSWERED if notice else MessageState.WAITING
-    message_id = _store(connection, replace(message, text=text), conversation_id, user, state, now)
+        state = _state(refusal, notice)
+    said = replace(message, text=text)
+    message_id = _store(connection, said, conversation_id, user, state, now)
+    record(connection, message_entry(message_id, said, state), now)
+    tell = partial(_tell, connection, conversation_id, message_id, message, now, admission.version, record)
     if state is MessageState.WAITING and running is None:
         ready = _ready_at(connection, conversation_id, message, burst, now, known=known)
         row = (conversation_id, user, user, message_id, None, now, ready)
         connection.execute(ADD_TO_INBOX, (*row, now, burst.cap_seconds))
         if admission.busy_after and (before := _before(connection, conversation_id, admission.busy_after, now)):
             busy = Notice(admission.busy(before), "busy", BUSY_QUIET)
-            _tell(connection, conversation_id, message_id, message, busy, now, answers=False)
-    if state is MessageState.THROTTLED and refusal is not None and tell:
-        _tell(connection, conversation_id, message_id, message, Notice(admission.notice(refusal), "throttled"), now)
+            tell(busy, answers=False)
+    if state is MessageState.THROTTLED and refusal is not None and untold:
+        tell(Notice(admission.notice(refusal), "throttled"))
     elif state is MessageState.ANSWERED and notice is not None:
         if notice.stop:
             take_back(connection, conversation_id, user)
-        _tell(connection, conversation_id, message_id, message, notice, now)
+        tell(notice)
     return Receipt(message_id, state)
+
+
+def _state(refusal: Refusal | None, notice: Notice | None) -> MessageState:
+    if refusal is not None:
+        return MessageState.BLOCKED if refusal.reason == "blocked" else MessageState.THROTTLED
+    return MessageState.ANSWERED if notice else MessageState.WAITING
 
 
 def _store(
@@ -74,7 +86,6 @@ def _store(
             *(orjson.dumps(message.address).decode(), message.sent_at, now, state, message.source_id, message.speaker),
         ),
     ).lastrowid
-    write_audit(connection, message_entry(message_id, message, state), now)
     return message_id
 
 
@@ -93,6 +104,7 @@ def _edited(
     if before == message.text:  # platforms edit, too: a link's preview, a translation
         return message.text, MessageState.REPLACED
     connection.execute("UPDATE messages SET text = ? WHERE id = ?", (message.text, original))
+    search.changed(connection, original)
     if state == MessageState.WAITING:
         return message.text, MessageState.REPLACED
     return admission.changed(before, message.text), None
@@ -132,22 +144,25 @@ def _admit(
 ) -> tuple[int, Refusal | None, bool]:
     """The user's row, the refusal if over a limit, and whether the user must be told of it."""
     row = connection.execute(
-        "SELECT id, messages_arrival, tokens_arrival, told_until FROM users WHERE channel = ? AND user_id = ?",
+        "SELECT id, messages_arrival, tokens_arrival, told_until, blocked, messages_per_minute, tokens_per_day"
+        " FROM users WHERE channel = ? AND user_id = ?",
         (channel, user_id),
     ).fetchone()
     if row is None:
         cursor = connection.execute("INSERT INTO users (channel, user_id) VALUES (?, ?)", (channel, user_id))
-        row = (cursor.lastrowid, 0.0, 0.0, 0.0)
-    user, messages_arrival, tokens_arrival, told_until = row
+        row = (cursor.lastrowid, 0.0, 0.0, 0.0, 0, None, None)
+    user, messages_arrival, tokens_arrival, told_until, blocked, per_minute, per_day = row
+    if blocked:
+        return user, Refusal("blocked", 0.0), False
+    messages, tokens = own_rate(admission.messages, per_minute), own_tokens(admission.tokens, per_day)
     refusal = None
-    if seconds := wait(messages_arrival, now, admission.messages):
+    if seconds := wait(messages_arrival, now, messages):
         refusal = Refusal("messages", seconds)
-    elif admission.tokens and (seconds := wait(tokens_arrival, now, admission.tokens)):
+    elif tokens and (seconds := wait(tokens_arrival, now, tokens)):
         refusal = Refusal("tokens", seconds)
     if refusal is None:
         connection.execute(
-            "UPDATE users SET messages_arrival = ? WHERE id = ?",
-            (spend(messages_arrival, now, admission.messages), user),
+            "UPDATE users SET messages_arrival = ? WHERE id = ?", (spend(messages_arrival, now, messages), user)
         )
         return user, None, False
     if now < told_until:
@@ -178,8 +193,10 @@ def _tell(
     conversation_id: int,
     message_id: int,
     message: InboundMessage,
-    notice: Notice,
     now: float,
+    version: str,
+    record: Record,
+    notice: Notice,
     *,
     answers: bool = True,
 ) -> None:
@@ -209,7 +226,7 @@ def _tell(
         "",
         now,
     )
-    write_audit(connection, notice_entry(turn_id, message_id, notice.text), now)
+    record(connection, notice_entry(turn_id, message_id, message, notice.text, version), now)
     if notice.fresh:
         connection.execute(
             "UPDATE conversations SET language = '', prompt_tokens = 0, fresh_at = ?, history_from ="
@@ -250,11 +267,4 @@ def queue_parts(
             )
             for index, text in enumerate(parts, 1)
         ],
-    )
-
-
-def write_audit(connection: Connection, entry: AuditEntry, now: float) -> None:
-    connection.execute(
-        "INSERT INTO audit (at, action, subject, detail) VALUES (?, ?, ?, ?)",
-        (now, entry.action, entry.subject, entry.detail),
     )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import LedgerError
+from core.ledger.audit import write_operated
 from core.ledger.inbox import ADD_TO_INBOX
 from core.ledger.writer import Connection, sqlite3
 
@@ -24,13 +25,15 @@ LISTED = 50  # of each kind
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """Something that ended badly. `id` is what `retry` takes: "m" and a message's number, "d" and a delivery's."""
+    """Something that ended badly in that conversation. `id` is what `retry` takes: "m" and a message's number, "d" and
+    a delivery's."""
 
     id: str
     channel: str
     state: str  # set_aside, failed or unclear
     reason: str
     at: float
+    conversation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def opened(path: Path) -> Iterator[Connection]:
     try:
         with closing(sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS)) as connection:
             connection.execute("PRAGMA secure_delete=ON")
-            connection.execute("SELECT feedback FROM turns LIMIT 0")
+            connection.execute("SELECT hash FROM audit LIMIT 0")
             yield connection
     except sqlite3.Error as error:
         raise LedgerError(f"{path}: {error}; if it is of an earlier version, start Frontdesk once") from error
@@ -68,17 +71,22 @@ def report(connection: Connection) -> Report:
         " GROUP BY channel, state, reason ORDER BY count(*) DESC LIMIT ?",
         (LISTED,),
     ).fetchall()
+    return Report(messages, oldest, deliveries, reasons, stuck(connection))
+
+
+def stuck(connection: Connection) -> list[Stuck]:
+    """What ended badly, the newest LISTED of each kind."""
     aside = connection.execute(
-        "SELECT 'm' || m.id, m.channel, m.state, t.reason, m.accepted_at FROM messages m JOIN turns t"
-        " ON t.id = m.turn_id WHERE m.state = 'set_aside' ORDER BY m.id DESC LIMIT ?",
+        "SELECT 'm' || m.id, m.channel, m.state, t.reason, m.accepted_at, m.conversation_id FROM messages m"
+        " JOIN turns t ON t.id = m.turn_id WHERE m.state = 'set_aside' ORDER BY m.id DESC LIMIT ?",
         (LISTED,),
     ).fetchall()
     refused = connection.execute(
-        "SELECT 'd' || d.id, d.channel, d.state, d.reason, d.due_at FROM deliveries d"
+        "SELECT 'd' || d.id, d.channel, d.state, d.reason, d.due_at, d.conversation_id FROM deliveries d"
         " WHERE d.state IN ('failed', 'unclear') ORDER BY d.id DESC LIMIT ?",
         (LISTED,),
     ).fetchall()
-    return Report(messages, oldest, deliveries, reasons, [Stuck(*row) for row in (*aside, *refused)])
+    return [Stuck(*row) for row in (*aside, *refused)]
 
 
 def retry(connection: Connection, names: Sequence[str], now: float) -> list[str]:
@@ -86,7 +94,15 @@ def retry(connection: Connection, names: Sequence[str], now: float) -> list[str]
     were. Both keep their place behind what waits already."""
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        return [name for name in names if _retry(connection, name, now)]
+        done = retry_each(connection, names, now)
+        if done:
+            write_operated(connection, "retry", "ledger", {"names": done}, now)
+        return done
+
+
+def retry_each(connection: Connection, names: Sequence[str], now: float) -> list[str]:
+    """The same inside the caller's transaction, and without a word in the audit record."""
+    return [name for name in names if _retry(connection, name, now)]
 
 
 def failed(connection: Connection) -> list[str]:

@@ -6,6 +6,8 @@ What nobody ever fetched is forgotten with the rest.
 
 from __future__ import annotations
 
+from core.ledger import search
+from core.ledger.audit import Record, forget_rows, write_audit
 from core.ledger.writer import Connection
 
 FARTHEST_SECONDS = 2 * 3600.0  # no wait of ours is longer ...
@@ -19,7 +21,14 @@ AND NOT EXISTS (SELECT 1 FROM turns WHERE conversation_id = ?)
 """
 
 
-def forget(connection: Connection, messages_before: float, audit_before: float, limit: int) -> int:
+def forget(
+    connection: Connection,
+    messages_before: float,
+    audit_before: float,
+    now: float,
+    limit: int,
+    record: Record = write_audit,
+) -> int:
     """Delete up to `limit` turns, messages without one, and audit rows that are older; how many that were."""
     turns = [
         turn
@@ -31,7 +40,9 @@ def forget(connection: Connection, messages_before: float, audit_before: float, 
         and not connection.execute(BEING_SENT, (turn,)).fetchone()
     ]
     touched: set[tuple[int]] = set()
+    said: list[int] = []
     for turn in turns:
+        said += [message for (message,) in connection.execute("SELECT id FROM messages WHERE turn_id = ?", (turn,))]
         touched.update(connection.execute("SELECT conversation_id FROM turns WHERE id = ?", (turn,)))
         for table in ("deliveries", "history", "messages"):
             connection.execute(f"DELETE FROM {table} WHERE turn_id = ?", (turn,))  # noqa: S608 - of three names
@@ -45,14 +56,9 @@ def forget(connection: Connection, messages_before: float, audit_before: float, 
     ]
     connection.executemany("DELETE FROM messages WHERE id = ?", [(message,) for message, _ in messages])
     touched.update((conversation,) for _, conversation in messages)
+    search.remove(connection, [*said, *(message for message, _ in messages)], turns)
     connection.executemany(EMPTY_CONVERSATION, [(conversation,) * 3 for (conversation,) in touched])
-    audit = [
-        row
-        for row, at in connection.execute("SELECT id, at FROM audit ORDER BY id LIMIT ?", (limit,)).fetchall()
-        if at < audit_before
-    ]
-    connection.executemany("DELETE FROM audit WHERE id = ?", [(row,) for row in audit])
-    return len(turns) + len(messages) + len(audit)
+    return len(turns) + len(messages) + forget_rows(connection, audit_before, now, limit, record)
 
 
 def idle_users(connection: Connection, limit: int) -> list[tuple[int, float, float]]:

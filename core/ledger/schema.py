@@ -153,6 +153,32 @@ ALTER TABLE turns ADD COLUMN user INTEGER;                           -- whose sh
 ALTER TABLE deliveries ADD COLUMN doubts INTEGER NOT NULL DEFAULT 0; -- sends of it that the platform may have taken
 """
 
+# Rows that are there already stay as they are, before the chain: a hash made now would not show that nobody has changed
+# them since they were written, and the start would take a while for it.
+FIFTH = """
+ALTER TABLE audit ADD COLUMN personal TEXT;                          -- JSON; NULL: about nobody, or erased
+ALTER TABLE audit ADD COLUMN hash BLOB;                              -- see core/audit.py; NULL: before the chain
+CREATE TABLE audit_anchor (                                          -- the row that the chain begins after
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    id INTEGER NOT NULL,
+    hash BLOB NOT NULL
+);
+INSERT INTO audit_anchor SELECT 1, coalesce(max(id), 0), zeroblob(32) FROM audit;
+"""
+
+CONSOLE = """
+ALTER TABLE turns ADD COLUMN mark TEXT NOT NULL DEFAULT '';          -- what an operator thinks of it: good, bad
+ALTER TABLE turns ADD COLUMN note TEXT NOT NULL DEFAULT '';
+ALTER TABLE users ADD COLUMN blocked INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE users ADD COLUMN messages_per_minute REAL;               -- this user's own limits; NULL: those of all
+ALTER TABLE users ADD COLUMN tokens_per_day INTEGER;
+CREATE INDEX messages_user ON messages (user, id);
+CREATE VIRTUAL TABLE found USING fts5(words, tokenize = 'unicode61 remove_diacritics 2', columnsize = 0);
+CREATE TABLE found_to (messages INTEGER NOT NULL, turns INTEGER NOT NULL);  -- how far the index has come
+INSERT INTO found_to VALUES (0, 0);
+CREATE TABLE found_later (id INTEGER PRIMARY KEY);                   -- rows of the index that must be written (again)
+"""
+
 
 def migrations() -> Migrations:
     """All migrations, oldest first."""
@@ -173,5 +199,13 @@ def migrations() -> Migrations:
     @steps(name="0004_fair_share")
     def fourth(database: Database) -> None:
         database.executescript(FOURTH)
+
+    @steps(name="0005_audit_chain")
+    def fifth(database: Database) -> None:
+        database.executescript(FIFTH)
+
+    @steps(name="0006_console")
+    def sixth(database: Database) -> None:
+        database.executescript(CONSOLE)
 
     return steps

@@ -6,22 +6,40 @@ one.
 
 from __future__ import annotations
 
-import fcntl
+import asyncio
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
 
-from core.audit import AuditEntry
+from core.audit import AuditEntry, plain
 from core.errors import ConfigError, LedgerError
 from core.killing import Passing, pass_by
-from core.ledger import Admission, Burst, Counts, Notice, chats, facts, inbox, outbox, retention, turns, views
+from core.ledger import (
+    Admission,
+    Burst,
+    Counts,
+    Notice,
+    chats,
+    facts,
+    feedback,
+    inbox,
+    office,
+    outbox,
+    retention,
+    turns,
+    views,
+)
+from core.ledger.audit import Recorder
+from core.ledger.damage import Damage, look
+from core.ledger.file import is_foreign, lock
 from core.ledger.schema import migrations
 from core.ledger.writer import Connection, Reader, Writer, sqlite3
+from core.masking import mask
 from core.throttle import Rate
 from core.types import (
     ConversationKey,
@@ -38,20 +56,26 @@ from core.types import (
 )
 
 FOREVER = float("inf")
+WAL_BYTES = 16 << 20
+T = TypeVar("T")
 
 
 class SqliteLedger:
-    """The ledger's port over one SQLite file."""
+    """The ledger's port over one SQLite file. `masking`: the audit record is kept without what tells who somebody
+    is."""
 
-    def __init__(self, path: Path, passing: Passing = pass_by) -> None:
+    def __init__(self, path: Path, passing: Passing = pass_by, *, masking: bool = True) -> None:
+        self._record = self.audit = Recorder(mask if masking else plain)
         self._path = path
         self._passing = passing
+        self._damage = Damage()
         self._writer: Writer | None = None
         self._reader: Reader | None = None
+        self._browser: Reader | None = None
         self._lock: int | None = None
 
     async def open(self, now: float, repeatable: frozenset[str], repeats: int = 0) -> None:
-        self._lock = _lock(self._path)
+        self._lock = lock(self._path)
         try:
             # It holds what customers said: ours alone. SQLite gives the files beside it the same rights.
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -62,13 +86,14 @@ class SqliteLedger:
             raise ConfigError([f"{problem}; name another file or restore a backup"]) from error
 
     async def _prepare(self, now: float, repeatable: frozenset[str], repeats: int) -> None:
+        look(self._path)
         with closing(sqlite3.connect(self._path)) as connection:
-            if _is_foreign(Database(connection)):
+            if is_foreign(Database(connection)):
                 raise LedgerError("it belongs to another program")
         with closing(self._connect()) as connection:
             migrations().apply(Database(connection))
-        self._writer = Writer(self._connect, self._passing)
-        self._reader = Reader(partial(self._connect, read_only=True))
+        self._writer = Writer(self._connect, self._passing, self._record.anew, self._damage.note)
+        self._reader = Reader(partial(self._connect, read_only=True), self._damage.note)
 
         def recover(connection: Connection) -> None:
             turns.reclaim(connection, FOREVER)
@@ -82,6 +107,8 @@ class SqliteLedger:
             await self._writer.close()
         if self._reader is not None:
             await self._reader.close()
+        if self._browser is not None:
+            await self._browser.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -92,18 +119,22 @@ class SqliteLedger:
         )
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        # What the -wal grew to behind a long reader (an export, a backup) is given back.
+        connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
         connection.execute("PRAGMA foreign_keys=OFF")  # every row is written with its parent; checking costs 10 %
         connection.execute(f"PRAGMA query_only={int(read_only)}")
         return connection
 
     @property
     def _writing(self) -> Writer:
+        self._damage.refuse()
         if self._writer is None:
             raise LedgerError("the ledger is not open")
         return self._writer
 
     @property
     def _reading(self) -> Reader:
+        self._damage.refuse()
         if self._reader is None:
             raise LedgerError("the ledger is not open")
         return self._reader
@@ -111,7 +142,7 @@ class SqliteLedger:
     async def accept(
         self, message: InboundMessage, admission: Admission, burst: Burst, now: float, notice: Notice | None = None
     ) -> Receipt:
-        return await self._writing.run(lambda c: inbox.accept(c, message, admission, burst, now, notice))
+        return await self._writing.run(lambda c: inbox.accept(c, message, admission, burst, now, notice, self._record))
 
     async def withdraw(self, conversation: ConversationKey, now: float) -> None:
         await self._writing.run(lambda c: chats.withdraw(c, conversation.channel, conversation.chat_id))
@@ -160,7 +191,9 @@ class SqliteLedger:
         *,
         set_aside: bool = False,
     ) -> bool:
-        return await self._writing.run(lambda c: turns.commit(c, turn, reply, parts, tokens, now, set_aside=set_aside))
+        return await self._writing.run(
+            lambda c: turns.commit(c, turn, reply, parts, tokens, now, set_aside=set_aside, record=self._record)
+        )
 
     async def recall(self, turn: Turn, limit: int) -> tuple[HistoryEntry, ...]:
         return await self._reading.run(lambda c: views.recall(c, turn.conversation_id, turn.history_from, limit))
@@ -203,7 +236,7 @@ class SqliteLedger:
         return await self._reading.run(lambda c: views.transcript(c, conversation, limit))
 
     async def feedback(self, conversation: ConversationKey, turn: int, user_id: str, vote: str, now: float) -> bool:
-        return await self._writing.run(lambda c: turns.feedback(c, conversation, turn, user_id, vote, now))
+        return await self._writing.run(lambda c: feedback.vote(c, conversation, turn, user_id, vote, now, self._record))
 
     async def keep(self, channel: str, name: str, value: JsonObject | None) -> None:
         await self._writing.run(lambda c: facts.keep(c, channel, name, value))
@@ -211,18 +244,39 @@ class SqliteLedger:
     async def kept(self, channel: str, name: str) -> JsonObject | None:
         return await self._reading.run(lambda c: facts.kept(c, channel, name))
 
-    async def forget(self, messages_before: float, audit_before: float, limit: int) -> int:
-        count = await self._writing.run(lambda c: retention.forget(c, messages_before, audit_before, limit))
+    async def forget(self, messages_before: float, audit_before: float, now: float, limit: int) -> int:
+        count = await self._writing.run(
+            lambda c: retention.forget(c, messages_before, audit_before, now, limit, self._record)
+        )
         if not count:
             users = await self._reading.run(lambda c: retention.idle_users(c, limit))
             await self._writing.run(lambda c: retention.forget_users(c, users))
         return count
 
-    async def record(self, action: str, subject: str, detail: str, now: float) -> None:
-        await self._writing.run(lambda c: inbox.write_audit(c, AuditEntry(action, subject, detail), now))
+    async def record(self, entry: AuditEntry, now: float) -> None:
+        await self._writing.run(lambda c: self._record(c, entry, now))
 
     async def counts(self) -> Counts:
         return await self._reading.run(views.counts)
+
+    async def browse(self, function: Callable[[Connection], T]) -> T:
+        """Read on a connection beside the gateway's own, which waits for nobody's page."""
+        if self._browser is None:
+            self._browser = Reader(partial(self._connect, read_only=True), self._damage.note)
+        return await self._browser.run(function)
+
+    async def write(self, function: Callable[[Connection], T]) -> T:
+        """Change something in a transaction of the writer's."""
+        return await self._writing.run(function)
+
+    async def apart(self, function: Callable[[Connection], T]) -> T:
+        """Change much, on a connection as an operator's command has one."""
+
+        def run() -> T:
+            with office.opened(self._path) as connection:
+                return function(connection)
+
+        return await asyncio.to_thread(run)
 
     async def check(self) -> str:
         try:
@@ -232,33 +286,3 @@ class SqliteLedger:
         except LedgerError as error:
             return str(error)
         return ""
-
-
-def _is_foreign(database: Database) -> bool:
-    """Whether there are tables and none of our migrations; asking changes nothing."""
-    tables = set(database.table_names()) - {Migrations.migrations_table}
-    return bool(tables) and not migrations().applied(database)
-
-
-def _lock(path: Path) -> int:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigError(
-            [f"ledger.url: {path} cannot be created ({error.strerror}); name a folder you may write to"]
-        ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        raise ConfigError(
-            [f"ledger.url: another Frontdesk is running on {path}; stop it or name another file"]
-        ) from error
-    try:
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, str(os.getpid()).encode())  # whom `retry` tells to look again
-    except OSError as error:
-        os.close(descriptor)
-        raise ConfigError([f"ledger.url: {path.parent} cannot be written to ({error.strerror}); make room"]) from error
-    return descriptor

@@ -12,11 +12,12 @@ from collections.abc import Sequence
 
 import orjson
 
-from core.audit import feedback_entry, reply_entry
+from core.audit import reply_entry
 from core.errors import TurnLost
-from core.ledger.inbox import ADD_TO_INBOX, queue_parts, write_audit
+from core.ledger.audit import Record, write_audit
+from core.ledger.inbox import ADD_TO_INBOX, queue_parts
 from core.ledger.writer import Connection
-from core.throttle import Rate, spend
+from core.throttle import Rate, own_tokens, spend
 from core.types import ConversationKey, JsonObject, MessageState, Reply, ReplyKind, StoredMessage, Turn
 
 RUNNING_BY_USER = "SELECT user, count(*) FROM turns INDEXED BY turns_running WHERE state = 'running' GROUP BY user"
@@ -193,6 +194,7 @@ def commit(
     now: float,
     *,
     set_aside: bool = False,
+    record: Record = write_audit,
 ) -> bool:
     reference = _close_turn(connection, turn, reply, now)
     state = MessageState.SET_ASIDE if set_aside else MessageState.ANSWERED
@@ -220,15 +222,16 @@ def commit(
         reference,
         now,
     )
-    user, arrival = connection.execute(
-        "SELECT id, tokens_arrival FROM users WHERE channel = ? AND user_id = ?",
+    user, arrival, per_day = connection.execute(
+        "SELECT id, tokens_arrival, tokens_per_day FROM users WHERE channel = ? AND user_id = ?",
         (turn.conversation.channel, turn.user_id),
     ).fetchone()
+    tokens = own_tokens(tokens, per_day)
     if tokens and reply.usage.total:
         connection.execute(
             "UPDATE users SET tokens_arrival = ? WHERE id = ?", (spend(arrival, now, tokens, reply.usage.total), user)
         )
-    write_audit(connection, reply_entry(turn, reply), now)
+    record(connection, reply_entry(turn, reply), now)
     return queue_next(connection, turn.conversation_id, now)
 
 
@@ -285,15 +288,3 @@ def queue_next(connection: Connection, conversation_id: int, now: float) -> bool
     message_id, user = row
     connection.execute(ADD_TO_INBOX, (conversation_id, user, user, message_id, None, now, now, now, 0.0))
     return True
-
-
-def feedback(connection: Connection, key: ConversationKey, turn_id: int, user_id: str, vote: str, now: float) -> bool:
-    changed = connection.execute(
-        "UPDATE turns SET feedback = ?, feedback_at = ? WHERE id = ? AND state = 'done' AND kind = ?"
-        " AND conversation_id = (SELECT id FROM conversations WHERE channel = ? AND chat_id = ? AND thread_id = ?"
-        " AND bot = ?)",
-        (vote, now, turn_id, ReplyKind.ANSWER, key.channel, key.chat_id, key.thread_id, key.bot),
-    ).rowcount
-    if changed:
-        write_audit(connection, feedback_entry(turn_id, user_id, vote), now)
-    return bool(changed)

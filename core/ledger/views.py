@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from core.ledger import Counts
+from core.ledger.turns import json_object
 from core.ledger.writer import Connection
 from core.types import ConversationKey, Entry, HistoryEntry, MessageState, Outcome, Usage
 
@@ -27,14 +28,14 @@ def recall(connection: Connection, conversation_id: int, start: int, limit: int)
 def outcome(connection: Connection, channel: str, event_id: str) -> Outcome | None:
     row = connection.execute(
         "SELECT m.id, c.channel, c.bot, c.chat_id, c.thread_id, u.user_id, m.state, t.text, t.kind, t.cut, t.model,"
-        " t.prompt_tokens, t.completion_tokens, t.cached_tokens FROM messages m"
+        " t.prompt_tokens, t.completion_tokens, t.cached_tokens, m.address FROM messages m"
         " JOIN users u ON u.id = m.user JOIN conversations c ON c.id = m.conversation_id"
         " LEFT JOIN turns t ON t.id = m.turn_id AND t.state = 'done' WHERE m.channel = ? AND m.event_id = ?",
         (channel, event_id),
     ).fetchone()
     if row is None:
         return None
-    known = Outcome(row[0], ConversationKey(*row[1:5]), row[5], MessageState(row[6]))
+    known = Outcome(row[0], ConversationKey(*row[1:5]), row[5], MessageState(row[6]), address=json_object(row[14]))
     if row[7] is None:
         return known
     usage = Usage(row[11], row[12], row[13])

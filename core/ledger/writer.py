@@ -27,7 +27,12 @@ __all__ = ["Connection", "Reader", "Writer", "sqlite3"]
 
 T = TypeVar("T")
 Connection = Any  # sqlite3.Connection of either module
+Note = Callable[[BaseException], None]  # told what went wrong, as it happens, from any thread
 BATCH = 512
+
+
+def pass_over(_: BaseException) -> None:
+    """Nobody wants to know."""
 
 
 class _Work(Generic[T]):
@@ -43,10 +48,19 @@ class _Work(Generic[T]):
 
 
 class Writer:
-    """Runs functions on the writing connection, in order, many to a commit."""
+    """Runs functions on the writing connection, in order, many to a commit. `anew` is called when a transaction has
+    begun and when what a function did was undone: what was read before may not hold any more."""
 
-    def __init__(self, connect: Callable[[], Connection], passing: Passing = pass_by) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        passing: Passing = pass_by,
+        anew: Callable[[], None] = lambda: None,
+        note: Note = pass_over,
+    ) -> None:
+        self._note = note
         self._passing = passing
+        self._anew = anew
         self._connection = connect()  # here, where a failure reaches the caller
         self._queue: queue.SimpleQueue[_Work[Any] | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
@@ -94,11 +108,13 @@ class Writer:
     def _commit(self, connection: Connection, batch: list[_Work[Any]]) -> None:
         try:
             connection.execute("BEGIN IMMEDIATE")
+            self._anew()
             for work in batch:
                 self._try(connection, work)
             self._passing("syncing")
             connection.execute("COMMIT")
         except sqlite3.Error as error:
+            self._note(error)
             # Nothing of this batch is on disk, so nobody may be told that it is.
             refusal = LedgerError(f"the ledger cannot write: {error}")
             for work in batch:
@@ -111,10 +127,12 @@ class Writer:
         try:
             work.result = work.function(connection)
         except BaseException as error:  # handed to whoever waits for this piece of work
+            self._note(error)
             work.error = LedgerError(f"the ledger refused: {error}") if isinstance(error, sqlite3.Error) else error
             if not connection.in_transaction:  # SQLite itself rolled all of it back (disk full, I/O error)
                 raise sqlite3.OperationalError(str(error)) from error
             connection.execute("ROLLBACK TO work")
+            self._anew()
         connection.execute("RELEASE work")
 
 
@@ -131,7 +149,8 @@ def _answer(batch: list[_Work[Any]]) -> None:
 class Reader:
     """Runs functions on a connection that cannot write, in a thread of its own."""
 
-    def __init__(self, connect: Callable[[], Connection]) -> None:
+    def __init__(self, connect: Callable[[], Connection], note: Note = pass_over) -> None:
+        self._note = note
         self._connect = connect
         self._connection: Connection | None = None
         self._closed = False
@@ -144,6 +163,7 @@ class Reader:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, self._call, function)
         except sqlite3.Error as error:
+            self._note(error)
             raise LedgerError(f"the ledger cannot be read: {error}") from error
 
     async def close(self) -> None:

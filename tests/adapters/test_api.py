@@ -3,54 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import orjson
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
 
-from adapters.api.channel import build
-from adapters.api.convert import result as result_body
-from adapters.api.settings import Settings
-from core.channel import Channel
+from adapters.api.answers import result_of
 from core.config import ThrottleSettings
 from core.engine import EngineState
 from core.errors import EngineRefused, EngineUnavailable
-from core.http import Face, application
 from core.types import ConversationKey, Delta, MessageState, Outcome, Usage
+from tests.adapters.api_house import KEY, OTHER, api, ask, result
 from tests.fakes import FakeEngine
-from tests.rooms import GENEROUS, Rooms, rooms
-
-KEY = {"Authorization": "Bearer key-one"}
-OTHER = {"Authorization": "Bearer key-two"}
-FREE = ThrottleSettings(messages_per_minute=600, burst=100, tokens_per_day=0, requests_per_minute_per_ip=1000)
-Http = TestClient[web.Request, web.Application]
-
-
-@asynccontextmanager
-async def api(path: Path, engine: FakeEngine, throttle: ThrottleSettings = FREE) -> AsyncIterator[tuple[Rooms, Http]]:
-    channel: Channel = build("api", Settings.model_validate({"keys": "key-one, key-two"}), public_url="")
-    async with rooms(path, engine=engine, channels=[channel], throttle=throttle) as house:
-        face = Face(on=("api",), off={}, ledger=house.ledger, engine=engine, metrics=house.metrics, clock=house.clock)
-        async with TestClient(TestServer(application([channel.routes(house.house)], face, 1 << 20))) as http:
-            yield house, http
-
-
-async def ask(http: Http, text: str, **fields: str) -> str:
-    answer = await http.post("/ask", json={"text": text, **fields}, headers=KEY)
-    assert answer.status == 202
-    task: str = (await answer.json())["task_id"]
-    return task
-
-
-async def result(http: Http, task: str, wait: str = "20") -> dict[str, object]:
-    answer = await http.get(f"/result/{task}", params={"wait": wait}, headers=KEY)
-    assert answer.status == 200
-    body: dict[str, object] = await answer.json()
-    return body
+from tests.rooms import GENEROUS
 
 
 async def test_a_task_is_answered(tmp_path: Path) -> None:
@@ -83,7 +48,7 @@ async def test_a_task_survives_a_restart(tmp_path: Path) -> None:
 )
 def test_a_task_ends_in_a_word_that_its_caller_knows(state: MessageState, status: str) -> None:
     outcome = Outcome(1, ConversationKey("api", "support", "c"), "u", state, text="Sorry", kind="apology")
-    assert result_body("t", outcome)["status"] == status
+    assert result_of("t", outcome).status == status
 
 
 async def test_a_conversation_goes_on_by_its_name_and_belongs_to_its_key(tmp_path: Path) -> None:
@@ -139,6 +104,7 @@ async def test_an_over_limit_user_is_told(tmp_path: Path) -> None:
         (b"{", "JSON"),
         (b"{}", "text"),
         (b'{"text": ""}', "text"),
+        (b'{"text": " \\n"}', "text"),
         (b'{"text": "x", "botname": "y"}', "botname"),
         (b'{"text": 5}', "text"),
     ],
@@ -243,7 +209,12 @@ async def test_an_engine_that_fails_in_the_middle_says_so_in_the_stream(tmp_path
         ({"temperature": 3}, 400),
         ({"n": 2}, 400),
         ({"tools": [{"type": "function"}]}, 400),
+        ({"n": True}, 400),
         ({"max_tokens": 0}, 400),
+        ({"max_tokens": 10**30}, 400),
+        ({"max_tokens": 1.5}, 400),
+        ({"temperature": "0.5"}, 400),
+        ({"stream": "yes"}, 400),
     ],
 )
 async def test_what_we_cannot_do_is_refused(tmp_path: Path, change: dict[str, object], status: int) -> None:
@@ -252,6 +223,15 @@ async def test_what_we_cannot_do_is_refused(tmp_path: Path, change: dict[str, ob
         answer = await http.post("/v1/chat/completions", json=body, headers=KEY)
         assert answer.status == status
         assert (await answer.json())["error"]["message"]
+
+
+async def test_a_whole_number_may_be_written_as_any(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    body = {"model": "support", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5.0, "n": 1.0}
+    async with api(tmp_path, engine) as (_, http):
+        assert (await http.post("/v1/chat/completions", json=body, headers=KEY)).status == 200
+    assert engine.requests[0].sampling.max_tokens == 5
+    assert isinstance(engine.requests[0].sampling.max_tokens, int)
 
 
 async def test_a_model_that_is_loading_is_503(tmp_path: Path) -> None:

@@ -130,6 +130,7 @@ class Site:
     ) -> None:
         self.house = house
         self.now = NOW
+        self.set_by = 0.0  # seconds by which somebody has set the machine's clock
         self._made = (name, settings or Settings(), public_url)
         self.port = 0
         self.channel = self._build()
@@ -137,7 +138,8 @@ class Site:
 
     def _build(self) -> WebChannel:
         name, settings, public_url = self._made
-        return WebChannel(name, settings, public_url=public_url, clock=lambda: self.now, pulse_seconds=0.02)
+        clock, timer = lambda: self.now + self.set_by, lambda: self.now
+        return WebChannel(name, settings, public_url=public_url, clock=clock, timer=timer, pulse_seconds=0.02)
 
     @property
     def url(self) -> str:

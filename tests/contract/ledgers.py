@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -15,6 +16,7 @@ from core.types import ConversationKey, Delivery, InboundMessage, Receipt, Reply
 from tests.fakes import FakeClock
 
 GENEROUS = Admission(Rate.per_minute(60, 1000), None, lambda refusal: f"Too many {refusal.reason}.")
+SEALS = ("personal", "salt")
 AT_ONCE = Burst(wait_seconds=0.0, cap_seconds=0.0, messages=20)
 
 
@@ -25,7 +27,7 @@ class Store(Protocol):
         """A ledger on it, not open yet."""
 
     def audit(self) -> list[tuple[str, str, str]]:
-        """Action, subject and detail of every audit row, oldest first."""
+        """Action, subject and what is told of it, of every audit row, oldest first; without seals and salts."""
 
 
 class SqliteStore:
@@ -39,7 +41,14 @@ class SqliteStore:
 
     def audit(self) -> list[tuple[str, str, str]]:
         with closing(sqlite3.connect(self.path)) as connection:
-            return connection.execute("SELECT action, subject, detail FROM audit ORDER BY id").fetchall()
+            rows = connection.execute("SELECT action, subject, detail, personal FROM audit ORDER BY id").fetchall()
+        told = [
+            (action, subject, json.loads(detail) | json.loads(part or "{}")) for action, subject, detail, part in rows
+        ]
+        return [
+            (action, subject, json.dumps({name: value for name, value in parts.items() if name not in SEALS}))
+            for action, subject, parts in told
+        ]
 
 
 # Further implementations join here; every contract test then runs on them too.

@@ -123,7 +123,8 @@ async def test_a_vote_is_kept_with_its_answer_and_the_newest_counts(book: Book, 
     assert not await ledger.feedback(key(), running.id, "user", "good", now), "no answer of the model's"
     await ledger.close()
     votes = [json.loads(detail) for action, _, detail in store.audit() if action == "feedback"]
-    assert votes == [{"user": "user", "vote": "good"}, {"user": "user", "vote": "bad"}]
+    said = {"channel": "web", "user": "user"}
+    assert votes == [{**said, "vote": "good"}, {**said, "vote": "bad"}]
 
 
 async def test_a_fact_outlives_a_restart_and_is_its_channels_own(book: Book) -> None:

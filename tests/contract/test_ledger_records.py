@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
+from core.audit import AuditEntry
 from core.ledger import Admission
 from core.throttle import Rate
 from tests.contract.ledgers import AT_ONCE, Book, Store, key
@@ -39,7 +40,7 @@ async def test_every_input_and_output_is_audited_without_its_text(book: Book, st
     await book.accept(book.message("too much"), ONE)
     turn = await book.take()
     await book.commit(turn, "a secret answer")
-    await book.ledger.record("start", "gateway", "{}", book.clock())
+    await book.ledger.record(AuditEntry("start", "gateway", {}), book.clock())
     await book.ledger.close()
     rows = store.audit()
     assert [row[0] for row in rows] == ["message", "message", "reply", "reply", "start"]

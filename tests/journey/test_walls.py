@@ -1,123 +1,73 @@
-"""Whatever is sent to whatever address of a whole gateway: an answer in time, never a 500, and no memory is taken."""
+"""What strangers send costs the house nothing that lasts: no memory beyond a body's limit, and nobody else's time."""
 
 from __future__ import annotations
 
-import asyncio
-import random
-from pathlib import Path
+import gzip
+import socket
+from collections.abc import Iterator
 
-import aiohttp
 import pytest
 
-from bench.stand import gateway
-from core.engine_simulator import EngineSimulator
+from tests.journey.fuzz_house import API_KEY, House, house, request, routes
 
-HOME = Path(__file__).resolve().parent.parent.parent
 pytestmark = pytest.mark.process
-SEED = 20261126
-PATHS = (
-    *("/", "/healthz", "/readyz", "/metrics", "/ask", "/result/x", "/v1/models", "/v1/chat/completions"),
-    *("/telegram", "/slack/events", "/wechat", "/chat", "/chat/events", "/chat/messages", "/chat/static/chat.js"),
-    *(
-        "/console",
-        "/../etc/passwd",
-        "/%2e%2e/%2e%2e/etc/passwd",
-        "/chat/%00",
-        "/chat/static/../../main.py",
-        "//",
-        "/\u00e9",
-    ),
-)
-METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE", "BREW")
-TYPES = ("application/json", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "\u2603", "")
-PIECES = (
-    *(b"{", b"}", b"[", b"]", b'"', b"\\u0000", b"\\ud800", b"null", b"1e999", b"-0", b"<xml>", b"<![CDATA[", b"]]>"),
-    *(b"<!DOCTYPE x [<!ENTITY a 'b'>]>", b'"update_id":', b'"message":', b'"type":"event_callback"', b'"event":'),
-    *(
-        b"payload=",
-        b"%7B%7D",
-        b"&",
-        b"\xff\xfe",
-        b"\x00",
-        "中".encode(),
-        b'"text":',
-        b'"model":"support"',
-        b"a" * 5_000,
-    ),
-)
-HEADERS = {
-    "Authorization": ("Bearer benchmark", "Bearer guessed", "Basic eA==", "\u00e9"),
-    "X-Telegram-Bot-Api-Secret-Token": ("benchmark-secret", "wrong", ""),
-    "X-Slack-Signature": ("v0=00", "\u00e9"),
-    "X-Slack-Request-Timestamp": ("1", "never", "9" * 400),
-    "Cookie": ("frontdesk=x", "a=b; " * 200),
-    "X-Forwarded-For": ("1.2.3.4, 5.6.7.8", "not an address"),
-    "Origin": ("https://elsewhere.example", "null"),
-}
+LIMIT_MIB = 1.0  # server.body_limit_kib
+BYTES = 8 << 20
+CHUNK = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+HEADERS = [
+    ("X-Telegram-Bot-Api-Secret-Token", "test-secret"),
+    ("Authorization", f"Bearer {API_KEY}"),
+    ("Cookie", "frontdesk_web=" + "W" * 43),
+    ("Content-Type", "application/json"),
+]
+SLOW = 300  # callers of each kind
 
 
-def request(chance: random.Random) -> tuple[str, str, bytes, dict[str, str]]:
-    body = b"".join(chance.choices(PIECES, k=chance.randrange(12)))
-    headers = {name: chance.choice(values) for name, values in HEADERS.items() if chance.random() < 0.4}
-    if chance.random() < 0.8:
-        headers["Content-Type"] = chance.choice(TYPES)
-    path = chance.choice(PATHS)
-    if chance.random() < 0.3:
-        path += "?" + chance.choice(("signature=0&timestamp=1&nonce=1", "echostr=%00", "wait=1e9", "a" * 3_000, "=&&="))
-    return (
-        chance.choice(METHODS),
-        path,
-        body,
-        {name: value.encode().decode("latin-1") for name, value in headers.items()},
-    )
+@pytest.fixture
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with house(tmp_path_factory.mktemp("house")) as built:
+        built.say(1, "before")
+        yield built
+        built.say(3, "after")
 
 
-async def test_no_request_gets_a_500_or_no_answer(tmp_path: Path) -> None:
-    chance = random.Random(SEED)
-    async with EngineSimulator() as engine:
-        settings = {"FRONTDESK__ENGINE__BASE_URL": engine.base_url}
-        async with gateway(HOME, tmp_path, settings) as house, aiohttp.ClientSession() as http:
-            before = house.memory_mib()
-            for number in range(1_500):
-                method, path, body, headers = request(chance)
-                status = await _send(http, method, house.address + path, body, headers)
-                assert status < 500 or (status == 503 and path.startswith("/readyz")), (
-                    SEED,
-                    number,
-                    method,
-                    path,
-                    body,
-                )
-            async with http.get(f"{house.address}/healthz") as answer:
-                assert answer.status == 200
-            assert house.memory_mib() - before < 20
+def floods(path: str) -> Iterator[bytes]:
+    """Far more than the limit: as declared, in chunks without an end, behind a lie, and packed."""
+    yield request("POST", path, HEADERS, b"x" * BYTES)
+    yield request("POST", path, [*HEADERS, ("Transfer-Encoding", "chunked")], CHUNK * (BYTES >> 16))
+    yield request("POST", path, HEADERS, b"x" * BYTES, "10")
+    yield request("POST", path, [*HEADERS, ("Content-Encoding", "gzip")], gzip.compress(b"0" * 10 * BYTES))
 
 
-async def _send(http: aiohttp.ClientSession, method: str, url: str, body: bytes, headers: dict[str, str]) -> int:
-    """The status; 0 where the server hung up, or keeps an event stream open. Raises TimeoutError for a hang."""
+def test_no_body_takes_memory_beyond_its_limit(home: House, tmp_path_factory: pytest.TempPathFactory) -> None:
+    paths = sorted({path for method, path in routes(tmp_path_factory.mktemp("routes")) if method == "POST"})
+    assert len(paths) >= 7
+    for path in paths:
+        for raw in floods(path):
+            most = home.most_memory_mib()
+            answer = home.send(raw)
+            assert answer.status in {0, 400, 401, 413, 415}, (path, raw[:200], answer)
+            assert home.most_memory_mib(since=most) < 4 * LIMIT_MIB, (path, raw[:200])
+
+
+def test_slow_callers_hold_up_nobody(home: House) -> None:
+    """A byte now and then of a head, or of a body."""
+    assert home.gateway is not None
+    before = home.gateway.memory_mib()
+    callers = []
+    for number in range(2 * SLOW):
+        caller = socket.create_connection(("127.0.0.1", home.port), timeout=10)
+        callers.append(caller)
+        head = (
+            b"POST /telegram HTTP/1.1\r\nX-Slow: " if number % 2 else request("POST", "/slack/events", [], b"x", "9000")
+        )
+        caller.sendall(head)
     try:
-        async with asyncio.timeout(15), http.request(method, url, data=body, headers=headers) as answer:
-            if answer.content_type != "text/event-stream":
-                await answer.read()
-            return answer.status
-    except aiohttp.ClientError:
-        return 0
-
-
-async def test_a_body_that_never_ends_is_not_kept(tmp_path: Path) -> None:
-    async def endless() -> object:
-        for _ in range(64):
-            yield b"x" * (1 << 20)
-
-    async with EngineSimulator() as engine:
-        settings = {"FRONTDESK__ENGINE__BASE_URL": engine.base_url}
-        async with gateway(HOME, tmp_path, settings) as house, aiohttp.ClientSession() as http:
-            before = house.memory_mib()
-            for path in ("/telegram", "/slack/events", "/wechat", "/ask", "/v1/chat/completions", "/chat/messages"):
-                headers = {"X-Telegram-Bot-Api-Secret-Token": "benchmark-secret", "Authorization": "Bearer benchmark"}
-                try:
-                    async with http.post(house.address + path, data=endless(), headers=headers) as answer:
-                        assert answer.status in {400, 401, 403, 413, 415}, path
-                except aiohttp.ClientError:
-                    continue  # cut off: as good
-            assert house.memory_mib() - before < 16
+        for name in ("one", "two", "three"):
+            for caller in callers:
+                caller.sendall(b"y")
+            home.say(2, name)
+    finally:
+        for caller in callers:
+            caller.close()
+    assert home.gateway.memory_mib() - before < 24, "some tens of kilobytes for each of them"

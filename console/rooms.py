@@ -1,0 +1,27 @@
+"""What the console needs of the house behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from core.config import ThrottleSettings
+from core.engine import Engine
+from core.ledger import Counts
+from core.ledger.console import ConsoleLedger
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """Handed over by whoever builds the house."""
+
+    ledger: ConsoleLedger
+    counts: Callable[[], Awaitable[Counts]]
+    growing: Callable[[int], tuple[int, str] | None]  # conversation -> the turn being written there, its text so far
+    engine: Engine
+    on: tuple[str, ...]  # channels
+    off: Mapping[str, str]  # channel -> what would turn it on
+    bots: tuple[str, ...]
+    throttle: ThrottleSettings
+    look_again: Callable[[], None]  # the ledger was changed from here
+    clock: Callable[[], float]

@@ -1,0 +1,161 @@
+"""How the console looks: on a phone and a desk, light and dark, in both languages, with names for those who listen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from core.simulated_reply import Behaviour, Fault
+from tests.browser import chromium
+from tests.journey.console_house import DESK, PHONE, QUICK, Site, clean, served
+
+pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
+
+STATIC = Path(__file__).resolve().parent.parent.parent / "console" / "static"
+NOBODY = "401 (Unauthorized)"  # how a browser reports that nobody is signed in
+# Everything that is used must have a name, every id is one thing's, every text stands out from what is behind it.
+FAULTS = """() => {
+    const faults = [];
+    const tell = (element, why) => faults.push(`${why}: ${element.outerHTML.slice(0, 120)}`);
+    const shown = (element) => element.checkVisibility() && !element.closest("[inert]");
+    const words = (element) => (element?.innerText ?? element?.textContent ?? "").trim();
+    const labelled = (element) =>
+        element.getAttribute("aria-label") || words(document.getElementById(element.getAttribute("aria-labelledby")));
+    for (const element of document.querySelectorAll("button, a[href], summary")) {
+        if (shown(element) && !labelled(element) && !words(element)) tell(element, "without a name");
+    }
+    for (const element of document.querySelectorAll("input, select, textarea, meter")) {
+        if (shown(element) && !labelled(element) && ![...element.labels].some(words)) tell(element, "without a label");
+    }
+    for (const element of document.querySelectorAll("section, nav, dialog, [role=log], [role=group]")) {
+        if (shown(element) && !labelled(element)) tell(element, "a landmark without a name");
+    }
+    for (const one of document.querySelectorAll("img:not([alt]), svg:not([aria-hidden])")) tell(one, "no words");
+    const ids = [...document.querySelectorAll("[id]")].map(({id}) => id);
+    for (const id of new Set(ids.filter((one, place) => ids.indexOf(one) !== place))) faults.push(`twice: ${id}`);
+    if (document.querySelectorAll("main").length !== 1) faults.push("not one main");
+    if (document.querySelectorAll("h1").length !== 1) faults.push("not one h1");
+
+    const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+    const over = (colours) => {
+        canvas.clearRect(0, 0, 1, 1);
+        for (const colour of colours) (canvas.fillStyle = colour), canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+    };
+    const light = (colour) => {
+        const [red, green, blue] = colour.map((part) => part / 255).map((part) =>
+            part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+    };
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+        const element = texts.currentNode.parentElement;
+        if (!texts.currentNode.data.trim() || !shown(element)) continue;
+        if (element.closest(".quiet, :disabled, noscript")) continue;
+        const behind = [];
+        for (let one = element; one; one = one.parentElement) behind.unshift(getComputedStyle(one).backgroundColor);
+        const back = over(behind);
+        const both = [light(over([...behind, getComputedStyle(element).color])), light(back)].sort((a, b) => b - a);
+        const contrast = (both[0] + 0.05) / (both[1] + 0.05);
+        if (contrast < 4.5) tell(element, `contrast ${contrast.toFixed(2)}`);
+    }
+    return faults;
+}"""
+WIDER = """() => [...document.querySelectorAll("*")]
+    .filter((one) => one.scrollWidth > one.clientWidth + 1 && one.clientWidth && !one.matches(".wide"))
+    .filter((one) => ["auto", "scroll"].includes(getComputedStyle(one).overflowX) || one === document.documentElement)
+    .map((one) => one.className || one.tagName)"""
+LOOKS: dict[str, dict[str, Any]] = {
+    "desk, light, English": {**DESK, "locale": "en-US", "color_scheme": "light"},
+    "desk, dark, Chinese": {**DESK, "locale": "zh-CN", "color_scheme": "dark"},
+    "phone, light, Chinese": {**PHONE, "locale": "zh-CN", "color_scheme": "light"},
+    "phone, dark, English": {**PHONE, "locale": "en-US", "color_scheme": "dark"},
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as launched:
+        yield launched
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    async with served(browser, tmp_path_factory.mktemp("console")) as there:
+        wide = "https://shop.example.com/" + "path/" * 40
+        await there.answered(1, f"{wide} {'长' * 300}", "我的快递什么时候能到？", "W" * 400)
+        there.engine.behaviour = Behaviour(fault=Fault.FAILED)
+        await there.telegram.say(1, "This goes wrong")
+        await there.until(1, "set_aside")
+        there.engine.behaviour = QUICK
+        yield there
+
+
+@pytest.mark.parametrize("look", LOOKS)
+async def test_every_page_fits_is_readable_and_has_a_name_for_everything(site: Site, look: str, tmp_path: Path) -> None:
+    options = LOOKS[look]
+    async with site.at("/sign-in", role="", **options) as (page, record):
+        await fits(page, "#password", tmp_path / "sign-in.png")
+        clean(record, NOBODY)
+    async with site.at("", **options) as (page, record):
+        await page.locator(".filters button").click()
+        await page.locator(".toolbar button").first.click()
+        await fits(page, ".row input", tmp_path / "conversations.png")
+        await page.locator(".row").first.click()
+        await page.locator(".toolbar button").last.click()
+        await fits(page, "dialog", tmp_path / "export.png")
+        number = await site.conversation(1)
+        await page.goto(f"{site.url}/console/conversations/{number}")
+        await page.locator(".marks button").last.click()
+        await fits(page, ".note", tmp_path / "conversation.png")
+        await page.goto(f"{site.url}/console/health")
+        await expect(page.locator(".plot canvas")).to_have_count(4)
+        await page.locator(".numbers summary").first.click()
+        await fits(page, ".numbers td", tmp_path / "health.png")
+        await page.goto(f"{site.url}/console/users/1")
+        await page.locator(".button.danger").click()
+        await fits(page, "dialog", tmp_path / "user.png")
+        dark = await page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(14, 17, 20)"
+        assert dark is (options["color_scheme"] == "dark")
+        clean(record)
+
+
+async def fits(page: Page, selector: str, picture: Path) -> None:
+    await expect(page.locator(selector).first).to_be_visible()
+    assert await page.evaluate(FAULTS) == []
+    assert await page.evaluate(WIDER) == []
+    await page.screenshot(path=picture)
+
+
+async def test_the_language_is_the_browsers_until_another_is_chosen(site: Site) -> None:
+    async with site.at("", locale="zh-TW") as (page, record):
+        await expect(page.locator("html")).to_have_attribute("lang", "zh")
+        await expect(page).to_have_title("对话 · Frontdesk")
+        await expect(page.get_by_role("searchbox", name="搜索对话内容")).to_be_visible()
+        await page.get_by_role("button", name="English").click()
+        await expect(page.get_by_role("searchbox", name="Search what was said")).to_be_visible()
+        await page.reload()
+        await expect(page.locator("html")).to_have_attribute("lang", "en")
+        await expect(page.get_by_role("button", name="中文")).to_be_visible()
+        clean(record)
+
+
+async def test_every_word_is_there_in_both_languages_and_used(site: Site) -> None:
+    async with site.at("/sign-in", role="") as (page, _):
+        words = await page.evaluate("import('/console/static/words.js').then(({WORDS}) => WORDS)")
+    for name, texts in words.items():
+        assert len(texts) == 2 and all(text.strip() for text in texts), name
+        filled = [set(re.findall(r"{\w+}", text)) for text in texts]
+        assert filled[0] == filled[1], name
+    code = "\n".join(path.read_text(encoding="utf-8") for path in STATIC.glob("*.js") if path.name != "words.js")
+    named = set(re.findall(r'\b(?:say|sayOf)\(\s*"(\w+)"', code))
+    assert {name for name in named if not any(other.startswith(f"{name}_") for other in words)} <= words.keys()
+    begun = {"state", "stuck", "kind", "engine", "reason"} | set(re.findall(r"say\(`(\w+?)_\$\{", code)) | {"error"}
+    unused = {name for name in words if f'"{name}"' not in code and name.split("_")[0] not in begun}
+    assert unused == set()
