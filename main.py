@@ -1,6 +1,6 @@
 """Frontdesk's way in: reads the settings, builds the objects top to bottom, runs them; it alone names the classes.
 
-python main.py [run|check|chat|simulate|bench|prove|status|retry|backup|erase|audit] [--config FILE]
+python main.py [run|check|chat|simulate|bench|prove|status|retry|backup|erase|audit|keys] [--config FILE]
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from core.runtime import Runtime
 from core.throttle import Rate
 from core.vllm import VllmServer, is_trouble, server_command
 
-COMMANDS = ("run", "check", "chat", "simulate", "bench", "prove", "status", "retry", "backup", "erase", "audit")
+COMMANDS = ("run", "check", "chat", "simulate", "bench", "prove", "status", "retry", "backup", "erase", "audit", "keys")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -101,6 +101,7 @@ class Built:
     channels: Mapping[str, Channel]
     runtime: Runtime
     console: Console | None
+    clock: Callable[[], float]
     app: web.Application
     paths: Mapping[str, tuple[str, ...]]
 
@@ -125,6 +126,7 @@ def build(plan: Plan) -> Built:
         metrics=metrics,
         bell=bell,
         clock=clock,
+        wall=time.time,
         passing=passed,
     )
     house = House(
@@ -149,7 +151,7 @@ def build(plan: Plan) -> Built:
     face = Face(on=tuple(channels), off=plan.off, ledger=ledger, engine=engine, metrics=metrics, clock=clock)
     paths = {name: tuple(dict.fromkeys(route.path for route in own)) for name, own in routes.items()}
     app = application(routes.values(), face, limit)
-    return Built(ledger, engine, supervisor, channels, runtime, console, app, paths)
+    return Built(ledger, engine, supervisor, channels, runtime, console, clock, app, paths)
 
 
 def _console(
@@ -194,7 +196,7 @@ async def serve(plan: Plan, stop: asyncio.Event, ready: Ready) -> None:
         site = await listen(runner, settings.server.host, settings.server.port)
         built.runtime.start()
         asyncio.get_running_loop().add_signal_handler(LOOK_AGAIN, built.runtime.look_again)
-        retention = asyncio.create_task(Retention(built.ledger, settings.ledger, time.time).run())
+        retention = asyncio.create_task(Retention(built.ledger, settings.ledger, built.clock).run())
         stack.callback(retention.cancel)
         address = address_of(runner, settings.server.host)
         if built.console is not None:

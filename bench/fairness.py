@@ -1,7 +1,8 @@
 """What a user who floods does to the others: reply latencies of many users with and without a flood, window by window.
 
-The users are drawn as they come in life: a few write much, most write little (a long tail), at random moments (Poisson). Each
-window has the same users and moments, once undisturbed and once beside each kind of flood, so that only that differs.
+The users are drawn as they come in life: a few write much, most write little (a long tail), at random moments
+(Poisson). Each window has the same users and moments, once undisturbed and once beside each kind of flood, so that only
+that differs.
 """
 
 from __future__ import annotations

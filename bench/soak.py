@@ -14,7 +14,7 @@ from pathlib import Path
 
 import aiohttp
 
-from adapters.web.client import WebClient
+from adapters.web.client import View, WebClient
 from bench.account import read_only
 from bench.drivers import Api, Slack, Telegram, WeChat
 from bench.measures import Row
@@ -171,8 +171,10 @@ class Crowd:
             status, _, _ = await visitor.post(self._text(), str(uuid.uuid4()))
             if status != 202:
                 raise RuntimeError(f"a message was answered with HTTP {status}")
-            async for name, _ in visitor.events():
-                if name == "reply":
+            view = View()
+            async for event in visitor.events():
+                view.apply(event)
+                if any(bubble.role == "bot" and not bubble.growing for bubble in view.bubbles.values()):
                     return
 
 

@@ -6,6 +6,7 @@ An error answer is a JSON object with a sentence the caller can act on; it never
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 import structlog
@@ -177,7 +178,7 @@ def _answer_to(error: Exception, path: str) -> web.Response:
     log = structlog.get_logger()
     match error:
         case RequestError():
-            headers = {"Retry-After": str(max(1, round(error.retry_after)))} if error.retry_after else {}
+            headers = {"Retry-After": str(math.ceil(error.retry_after))} if error.retry_after else {}
             return _refusal(error.status, error.code, error.message, headers)
         case web.HTTPException():
             headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}

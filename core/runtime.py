@@ -46,6 +46,7 @@ class Runtime:
         metrics: Metrics,
         bell: Bell,
         clock: Callable[[], float],
+        wall: Callable[[], float],
         passing: Passing = pass_by,
     ) -> None:
         self._passing = passing
@@ -58,6 +59,7 @@ class Runtime:
         self._metrics = metrics
         self._bell = bell
         self._clock = clock
+        self._wall = wall
         self._outboxes = {
             name: Outbox(channel, ledger, metrics, clock, settings.repeat_unclear, passing)
             for name, channel in channels.items()
@@ -233,7 +235,9 @@ class Runtime:
         # Platforms deliver again for a day; what claims to be older says nothing of when it was written.
         sent_at = newest.sent_at if newest.sent_at > newest.accepted_at - REDELIVERED_SECONDS else newest.accepted_at
         limit = self._settings.answer_within_hours * 3600
-        return bool(limit) and self._clock() - min(sent_at, newest.accepted_at) > limit
+        # By the machine's clock of now, too: ours keeps the time of its start, and that may have been wrong.
+        now = min(self._clock(), self._wall())
+        return bool(limit) and now - min(sent_at, newest.accepted_at) > limit
 
     def _measure(self, turn: Turn, reply: Reply) -> None:
         self._metrics.answered.labels(turn.conversation.channel, reply.kind.value).inc()

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
+# Seconds. Times near the epoch's 1.8e9 have a resolution of 2e-7, and a burst adds up hundreds of such errors.
+ROUNDING = 1e-4
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
@@ -43,9 +46,15 @@ def spend(arrival: float, now: float, rate: Rate, units: float = 1.0) -> float:
 
 def wait(arrival: float, now: float, rate: Rate, units: float = 1.0) -> float:
     """Seconds until `units` would be admitted; 0.0 if they are admitted now."""
-    # Times near the epoch's 1.8e9 have a resolution of 2e-7 s, so less than a microsecond is rounding.
     excess = spend(arrival, now, rate, units) - now - rate.burst * rate.interval
-    return excess if excess > 1e-6 else 0.0
+    return excess if excess > ROUNDING else 0.0
+
+
+def left(arrival: float, now: float, rate: Rate) -> Allowance:
+    """What is left; asking costs nothing."""
+    taken = max(0.0, arrival - now)
+    remaining = rate.burst - (taken - ROUNDING) / rate.interval
+    return Allowance(int(rate.burst), max(0, int(remaining)), taken)
 
 
 def own_rate(usual: Rate, per_minute: float | None) -> Rate:
@@ -79,7 +88,4 @@ class IpThrottle:
 
     def left(self, ip: str, now: float) -> Allowance:
         """What that address has left; asking costs nothing."""
-        taken = max(0.0, self._arrivals.get(ip, 0.0) - now)
-        # As in `wait`, less than a microsecond is rounding.
-        remaining = self._rate.burst - (taken - 1e-6) / self._rate.interval
-        return Allowance(int(self._rate.burst), max(0, int(remaining)), taken)
+        return left(self._arrivals.get(ip, 0.0), now, self._rate)

@@ -263,4 +263,5 @@ def make_bot(name: str = "support") -> Bot:
         },
         commands={**{f"/{name}": name for name in COMMANDS}, "转人工": "human"},
         phrases={language: {phrase: f"[{phrase} {language}]" for phrase in PHRASES} for language in ("en", "zh")},
+        version="0123456789ab",
     )

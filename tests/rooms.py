@@ -79,6 +79,7 @@ async def rooms(
     throttle: ThrottleSettings = GENEROUS,
     proxies: Sequence[str] = (),
     clock: FakeClock | None = None,
+    wall: FakeClock | None = None,
     concurrency: int = 16,
     drain_seconds: float = 5.0,
 ) -> AsyncIterator[Rooms]:
@@ -100,6 +101,7 @@ async def rooms(
         metrics=metrics,
         bell=bell,
         clock=clock,
+        wall=wall or clock,
     )
     house = House(
         ledger=ledger,

@@ -60,7 +60,7 @@ class ApiChannel:
         return Traits(text_limit=UNLIMITED, preview_seconds=PREVIEW_SECONDS, repeatable=True)
 
     def routes(self, gateway: Gateway) -> Iterable[web.RouteDef]:
-        door = Door(self._keys, gateway)
+        door = Door(self._name, self._keys, gateway, self._clock)
         following = Following(self._name, gateway, self._board, self._look_seconds)
         tasks = Tasks(self._name, self._bot, gateway, following, self._new_id)
         table = operations(tasks, Completions(gateway, self._clock, self._new_id))
@@ -93,4 +93,6 @@ class ApiChannel:
         return f"turn-{delivery.turn_id}"
 
     async def check(self) -> list[Finding]:
-        return [Finding(self._name, True, f"{len(self._keys)} keys")]
+        return [
+            Finding(self._name, True, f"{len(self._keys)} keys in the settings; `main.py keys list` shows the others")
+        ]

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from adapters.api.answers import Model, ModelList
 from adapters.api.convert import Completion, Head, joined, parse
-from adapters.api.door import as_json, limits
+from adapters.api.door import Caller, admits, as_json, limits
 from adapters.api.following import STREAM_HEADERS
 from core.channel import Gateway
 from core.errors import EngineError, EngineRefused, RequestError
@@ -24,12 +24,14 @@ class Completions:
         self._clock = clock
         self._new_id = new_id
 
-    async def models(self, _: web.Request, __: str) -> web.Response:
+    async def models(self, _: web.Request, caller: Caller) -> web.Response:
         """Each bot as a model, and the engine's own model."""
         names = (*self._gateway.bots(), *filter(None, (self._gateway.engine_model(),)))
-        return as_json(ModelList("list", [Model(name, "model", 0, "frontdesk") for name in names]))
+        return as_json(
+            ModelList("list", [Model(name, "model", 0, "frontdesk") for name in names if caller.may_ask(name)])
+        )
 
-    async def complete(self, request: web.Request, _: str) -> web.StreamResponse:
+    async def complete(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         """OpenAI's chat completion, streamed or whole.
 
         `model` is a bot, whose instructions then come first, or the engine's own model. Nothing of it is stored but its
@@ -38,6 +40,7 @@ class Completions:
         body = parse(Completion, await request.read())
         if body.model not in (*self._gateway.bots(), self._gateway.engine_model()):
             raise RequestError(404, f"There is no model {body.model!r}; see GET /v1/models.", code="model_not_found")
+        admits(caller, body.model)
         head = Head(f"chatcmpl-{self._new_id()}", int(self._clock()), body.model)
         try:
             async with aclosing(self._deltas(body, head)) as deltas:

@@ -9,7 +9,7 @@ from adapters.api.description import Answer, Operation
 from adapters.api.tasks import Tasks
 
 LEFT = {
-    "x-ratelimit-limit-requests": "Requests that this address may make at once.",
+    "x-ratelimit-limit-requests": "Requests that this key or address may make at once.",
     "x-ratelimit-remaining-requests": "How many of them are left.",
     "x-ratelimit-reset-requests": 'Until all of them are there again, as "54s".',
 }
@@ -18,7 +18,7 @@ REPLAYED = {"Idempotent-Replayed": '"true" for a repeat: this task was there bef
 REFUSED = {
     400: Answer("Something in the request is wrong; the sentence names it.", (Refusal,)),
     401: Answer("There is no valid key.", (Refusal,)),
-    403: Answer("The user is blocked.", (Refusal,)),
+    403: Answer("The user is blocked, or the key is not for this bot or model.", (Refusal,)),
     404: Answer("There is no such bot, model or task, or it is another key's.", (Refusal,)),
     408: Answer("The body did not arrive in time.", (Refusal,)),
     413: Answer("The body is too large.", (Refusal,)),
@@ -63,7 +63,7 @@ def operations(tasks: Tasks, completions: Completions) -> tuple[Operation, ...]:
             completions.complete,
             {
                 200: Answer("Whole, or OpenAI's chunks as events.", (ChatCompletion,), ("message",), LEFT),
-                **refused(*BODY, 404, 503),
+                **refused(*BODY, 403, 404, 503),
             },
             counted=True,
             body=Completion,

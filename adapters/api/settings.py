@@ -18,9 +18,6 @@ class Settings(ChannelSettings):
     keys_env: str = "FRONTDESK_API_KEYS"
     keys: Annotated[SecretStr | None, BeforeValidator(_joined)] = None
 
-    def missing(self) -> list[str]:
-        return [] if api_keys(self) else [self.keys_env]
-
 
 def api_keys(settings: Settings) -> list[str]:
     raw = settings.keys.get_secret_value() if settings.keys else ""

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from adapters.api.answers import OPEN, STATUS, Task, result_of
 from adapters.api.convert import Ask, AskHeaders, ResultQuery, parse, parse_named
-from adapters.api.door import as_json
+from adapters.api.door import Caller, admits, as_json
 from adapters.api.following import Following, wants_events
 from adapters.api.repeats import BODY, Call, Repeats, digest_of
 from core.channel import Gateway
@@ -30,7 +30,7 @@ class Tasks:
         self._new_id = new_id
         self._repeats = Repeats(name, gateway)
 
-    async def ask(self, request: web.Request, key: str) -> web.Response:
+    async def ask(self, request: web.Request, caller: Caller) -> web.Response:
         """Queue a question.
 
         It is on disk when this answers. With an `Idempotency-Key` the call can be made again as often as needed, for
@@ -41,6 +41,8 @@ class Tasks:
         bot = body.bot or self._bot
         if bot not in self._gateway.bots():
             raise RequestError(404, f"There is no bot {bot!r}.", code="model_not_found")
+        admits(caller, bot)
+        key = caller.key
         digest = digest_of(body) if named else ""
 
         def message(task_id: str) -> InboundMessage:
@@ -73,7 +75,7 @@ class Tasks:
             answer.headers["Idempotent-Replayed"] = "true"
         return answer
 
-    async def result(self, request: web.Request, key: str) -> web.StreamResponse:
+    async def result(self, request: web.Request, caller: Caller) -> web.StreamResponse:
         """What became of a task.
 
         At once, or after up to `wait` seconds. With `Accept: text/event-stream` it is told as it happens, by events
@@ -83,12 +85,12 @@ class Tasks:
         """
         query = parse_named(ResultQuery, request.query)
         task_id = request.match_info["task_id"]
-        outcome = await self._outcome(task_id, key)
+        outcome = await self._outcome(task_id, caller.key)
         if request.method == "GET" and wants_events(request.headers.get("Accept", "")):
             return await self._following.follow(request, task_id, outcome)
         if query.wait > 0 and outcome.state in OPEN:
             await self._gateway.answered(outcome.conversation, task_id, min(query.wait, LONGEST_WAIT))
-            outcome = await self._outcome(task_id, key)
+            outcome = await self._outcome(task_id, caller.key)
         return as_json(result_of(task_id, outcome))
 
     async def _outcome(self, task_id: str, key: str) -> Outcome:

@@ -134,7 +134,7 @@ def _sent(marks: list[Mark], delivery: Delivery) -> Mark | None:
 
 def _begun(marks: list[Mark], delivery: Delivery) -> Mark | None:
     """A preview of its turn, where none is recorded."""
-    if delivery.part > 1:
+    if delivery.part > 1 or delivery.reference:
         return None
     return next((mark for mark in marks if mark.turn == delivery.turn_id and not mark.delivery), None)
 

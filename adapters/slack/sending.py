@@ -150,15 +150,10 @@ class Sending:
             return mark.reference
         await begin(delivery)
         numbers = outbound.numbers(delivery.turn_id, delivery.id)
-        try:
-            if mark is not None:
-                self._updates.take()
-                return await self._update(mark.reference, delivery.text, buttons, {"metadata": numbers})
-        except CallRefused as refusal:
-            if refusal.code not in _PREVIEW_GONE:
-                raise
         numbered = self._forms.numbers
         try:
+            if mark is not None:
+                return await self._take_over(mark.reference, delivery, buttons, numbers)
             return await self._post(delivery.address, delivery.text, buttons, numbers)
         except DeliveryError as error:
             if error.unclear:
@@ -166,6 +161,19 @@ class Sending:
             if numbered and not self._forms.numbers:
                 return await self._anew(delivery, buttons, begin)  # what was not found may have had no number
             raise
+
+    async def _take_over(self, preview: str, delivery: Delivery, buttons: Buttons, numbers: JsonObject) -> str:
+        """Into a preview that nobody recorded. Unclear when the answer is lost: the message has another number then,
+        and it must not be missed by the next look."""
+        self._updates.take()
+        try:
+            return await self._update(preview, delivery.text, buttons, {"metadata": numbers})
+        except CallRefused as refusal:
+            if refusal.code not in _PREVIEW_GONE:
+                raise
+            return await self._post(delivery.address, delivery.text, buttons, numbers)
+        except DeliveryError as error:
+            raise DeliveryError(error.reason, unclear=True) from error
 
     def _too_soon(self, shown: _Shown) -> bool:
         """Edits are slower than a stream, and the channel has one pace for both."""

@@ -12,9 +12,8 @@ ours: neither is looked through.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Set
+from dataclasses import dataclass
 from itertools import islice
 
 import structlog
@@ -25,7 +24,7 @@ from core.errors import DeliveryError
 from core.types import Turn
 
 _IDS = 8  # asked for: where a few messages a second come and go, a first text is that near to its question
-_MOST = 10_000
+_MOST = 2_000  # chats and turns: Telegram takes 30 messages a second, and a turn is handed back within a minute
 _TOLD = 16  # newest ids of ours that are remembered of a chat
 _SEVERAL = -1
 _AGAIN_SECONDS = 0.2  # when there was no room for it
@@ -39,7 +38,11 @@ class _Chat:
 
     under_way: int = 0
     doubtful: int = 0  # the turn whose message may be there, 0 for none, _SEVERAL for those of several turns
-    told: deque[int] = field(default_factory=lambda: deque(maxlen=_TOLD))
+    told: tuple[int, ...] = ()  # a deque would take ten times the room
+
+    def tell(self, message_id: int) -> None:
+        """That id is of a message whose turn is known."""
+        self.told = (*self.told, message_id)[-_TOLD:]
 
     def can_only_be(self, turn_id: int, message_id: int) -> bool:
         """Whether a message of ours there is what that turn left."""
@@ -68,7 +71,7 @@ class LostMessages:
         self._chats: Bounded[int, _Chat] = Bounded(_MOST)
         self._firsts: Bounded[int, Shown] = Bounded(_MOST)  # turn -> the first message that this process sent for it
         self._newest: Bounded[int, int] = Bounded(_MOST)  # sequence -> the newest id in it
-        self._sent: Bounded[int, None] = Bounded(_MOST)  # sequences in which this process knows an id of its own
+        self._sent: Bounded[int, int] = Bounded(_MOST)  # sequence -> the oldest id that this process gave rise to
 
     def noticed(self, place: Place, message_id: int) -> None:
         """That id is taken: what is sent from now on has a later one."""
@@ -103,16 +106,21 @@ class LostMessages:
     async def find(self, turn: Turn, place: Place, known: frozenset[str]) -> Shown | None:
         """What an attempt at that turn left, whose process died before the id was on disk; None if that cannot be told.
         Raises DeliveryError."""
-        if place.business or place.topics:
+        if place.business or place.topics or turn.conversation.chat_id != str(place.chat_id):  # it has moved since
             return None
         if (shown := self._firsts.get(turn.id)) is not None:
             return shown  # this process lives, and could not write it down
-        said = [message_id for message in turn.messages if (message_id := message_id_of(message.address))]
+        sequence = _sequence(place.chat_id)
+        before = self._sent.get(sequence)  # dead processes sent nothing later
+        taken = [shown for shown in map(shown_of, known) if shown and _sequence(shown.chat_id) == sequence]
+        taken = [shown for shown in taken if before is None or shown.message_id < before]
         # No reply overtakes an earlier one: what stands above a known message of ours belongs to another.
-        above = [shown.message_id for shown in map(shown_of, known) if shown and shown.chat_id == place.chat_id]
-        found = await self._first_of_ours(turn.id, place.chat_id, _nearest(said, max(above, default=0)))
+        above = max((shown.message_id for shown in taken if shown.chat_id == place.chat_id), default=0)
+        said = [message_id for message in turn.messages if (message_id := message_id_of(message.address))]
+        near = _nearest(said, above, {shown.message_id for shown in taken}, before)
+        found = await self._first_of_ours(turn.id, place.chat_id, near)
         if found is not None:
-            self._chat(found.chat_id).told.append(found.message_id)
+            self._chat(found.chat_id).tell(found.message_id)
         return found
 
     async def _left_behind(self, turn_id: int, chat_id: int, after: int) -> Shown | None:
@@ -143,10 +151,11 @@ class LostMessages:
 
     def _told(self, turn_id: int, shown: Shown) -> None:
         chat = self._chat(shown.chat_id)
-        chat.told.append(shown.message_id)
+        chat.tell(shown.message_id)
         chat.doubtful = 0  # what is looked for from now on comes after this
         self._notice(shown.chat_id, shown.message_id)
-        self._sent.put(_sequence(shown.chat_id), None)
+        sequence = _sequence(shown.chat_id)
+        self._sent.put(sequence, min(shown.message_id, self._sent.get(sequence) or shown.message_id))
         if self._firsts.get(turn_id) is None:
             self._firsts.put(turn_id, shown)
 
@@ -169,8 +178,17 @@ def _sequence(chat_id: int) -> int:
     return chat_id if chat_id < _SUPERGROUPS else 0
 
 
-def _nearest(said: Iterable[int], above: int) -> Iterator[int]:
-    """The ids next to what was said, the newest first: more may have been said before the reply was begun, or since."""
+def _nearest(said: Iterable[int], above: int, taken: Set[int], before: int | None) -> Iterator[int]:
+    """The ids next to what was said, the newest first: more may have been said before the reply was begun, or since.
+    And, where much came and went meanwhile, those about the newest of the others that are `taken`."""
     starts = sorted({max(message_id, above) for message_id in said}, reverse=True)
-    near = (start + step for step in range(1, _IDS + 1) for start in starts)
-    return islice(dict.fromkeys(message_id for message_id in near if message_id not in starts), _IDS)
+    if not starts:
+        return iter(())
+    last = max(taken, default=0)
+    near = [start + step for step in range(1, _IDS + 1) for start in starts]
+    if last > starts[0]:
+        about = [last + step for steps in range(1, _IDS + 1) for step in (steps, -steps)]
+        near = [message_id for pair in zip(near, about, strict=False) for message_id in pair]
+    free = (one for one in near if starts[-1] < one and (before is None or one < before) and one not in taken)
+    most = _IDS if last <= starts[0] else 2 * _IDS
+    return islice(dict.fromkeys(one for one in free if one not in starts), most)

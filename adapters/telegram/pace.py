@@ -46,7 +46,7 @@ VERSION = Urgency(2.0, 12, 0.7)
 class Pace:
     """`clock` in seconds, never going back; `per_second` calls over all chats."""
 
-    def __init__(self, clock: Callable[[], float], *, per_second: float = 30.0, chats: int = 10_000) -> None:
+    def __init__(self, clock: Callable[[], float], *, per_second: float = 30.0, chats: int = 2_000) -> None:
         self._clock = clock
         self._per_second = per_second
         self._paid_until: Bounded[int, float] = Bounded(chats)  # each call in a chat takes up one second

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from core.types import ConversationKey, InboundMessage
 
-_MOST = 5_000
+_MOST = 2_000
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")

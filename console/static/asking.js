@@ -1,7 +1,7 @@
 // How a page asks the server: once, again and again, or list by list; an older answer never replaces a newer one.
 
 import { useEffect, useRef, useState } from "./draw.js";
-import { Line, ask } from "./wire.js";
+import { Line, ask, cut } from "./wire.js";
 
 const PAGE = 50; // items of one page of a list
 const MOST = 200; // that the server gives at once
@@ -31,6 +31,7 @@ export function useAnswer(path, seconds = 0) {
       document.removeEventListener("visibilitychange", look);
     };
   }, [path, seconds]);
+  useEffect(() => cut.watch((down) => down || again()), [path]);
   const put = (data) => {
     latest.current++; // what is on its way is older
     set({ path, data, error: null });

@@ -129,7 +129,7 @@ export function Chart({ title, note, at, step, hours, lines, show }) {
   const empty = lines.every((line) => line.values.every((value) => !value));
   const under = place === null ? null : at[place];
   return html`
-    <figure class=${classes("chart card", { empty })}>
+    <figure class=${classes("chart card", { bare: empty })}>
       <figcaption>
         <h3>${title}</h3>
         <span class="soft">${under ? clock(under) : note || say(hours === 1 ? "last_hour" : "last_day")}</span>

@@ -81,9 +81,9 @@ const Channels = ({ channels }) => html`
   </section>
 `;
 
-/** Share of the prompts' tokens that the engine had in its cache. */
-const cachedShare = ({ prompt_tokens: prompt, cached_tokens: cached }) =>
-  prompt ? percent(Math.min(1, cached / prompt)) : "–";
+/** Share of the prompts' tokens that the engine had in its cache, in words. */
+const cacheNote = ({ prompt_tokens: prompt, cached_tokens: cached }) =>
+  prompt ? say("cache_share", { share: percent(Math.min(1, cached / prompt)) }) : "";
 
 function Charts({ report, hours }) {
   const { series, totals, step } = report;
@@ -113,7 +113,7 @@ function Charts({ report, hours }) {
       <${Chart}
         ...${shared}
         title=${say("chart_tokens")}
-        note=${say("cache_share", { share: cachedShare(totals) })}
+        note=${cacheNote(totals)}
         lines=${[line("prompt_tokens", 4), line("cached_tokens", 2), line("completion_tokens", 1)]}
         show=${short}
       />

@@ -40,6 +40,7 @@ export function Mark({ entry, me, change }) {
   const [writing, write] = useState(false);
   const { error, run } = useDoing();
   const row = useRef(null);
+  if (me.role !== "operator" && !mark && !note) return null;
   if (me.role !== "operator") {
     return html`<div class="marks">
       ${mark && html`<${Tag} kind=${mark}>${say(`marked_${mark}`)}<//>`}

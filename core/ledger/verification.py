@@ -176,18 +176,20 @@ def _recorded(connection: Connection) -> tuple[list[tuple[int, int]], tuple[int,
 def _beginning(connection: Connection, recorded: tuple[int, bytes] | None) -> tuple[int, bytes, bool]:
     """What the chain begins after: a row and its hash, and whether audit_anchor says something else."""
     anchor = connection.execute("SELECT id, hash FROM audit_anchor").fetchone()
-    (first,) = connection.execute("SELECT min(id) FROM audit WHERE hash IS NOT NULL").fetchone()
     stated = (anchor[0], anchor[1]) if anchor and isinstance(anchor[0], int) and _is_hash(anchor[1]) else None
-    if recorded is None:
-        if stated is not None and stated[1] == GENESIS and (first is None or stated[0] < first):
-            return *stated, False
-        return (first or 1) - 1, GENESIS, True
-    if stated is None or stated == recorded:
-        return *recorded, stated is None
-    row = next(rows(connection), None)  # which of the two does the oldest row follow?
-    if row is not None and _is_sound(row) and row.id == stated[0] + 1 and row.hash == _hash(row, stated[1]):
-        return *stated, True
-    return *recorded, True
+    first = next((row for row in rows(connection) if row.hash is not None), None)
+    if recorded is None and stated and first and stated[0] >= first.id:
+        stated = None
+    agreed = stated == recorded if recorded else stated is not None and stated[1] == GENESIS
+    new = (first.id - 1 if first else 0, GENESIS)
+    possible = [beginning for beginning in (recorded, stated, new) if beginning is not None]
+    # Where they differ, the oldest row says which is right; where it is missing, the record itself is believed first.
+    followed = [beginning for beginning in possible if first and _follows(first, *beginning)]
+    return *(followed or possible)[0], not agreed
+
+
+def _follows(row: Row, last: int, previous: bytes) -> bool:
+    return row.id == last + 1 and _is_sound(row) and row.hash == _hash(row, previous)
 
 
 def _compare(walk: _Walk) -> None:

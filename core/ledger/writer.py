@@ -119,8 +119,15 @@ class Writer:
             refusal = LedgerError(f"the ledger cannot write: {error}")
             for work in batch:
                 work.error = refusal
+            self._roll_back(connection)
+
+    def _roll_back(self, connection: Connection) -> None:
+        try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            # What comes next is refused as well, until SQLite lets go: it is said, and nobody waits for ever.
+            self._note(error)
 
     def _try(self, connection: Connection, work: _Work[Any]) -> None:
         connection.execute("SAVEPOINT work")

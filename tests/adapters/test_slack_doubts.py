@@ -124,6 +124,7 @@ async def test_after_a_crash_what_stands_there_is_not_sent_again() -> None:
         async with next_process(chat) as channel:
             await chat.sent(chat.part(doubts=1, attempts=1), channel)
         assert chat.texts == ["the answer"]
+        assert chat.house.workspace.counts["chat.update"] == 0, "nor touched"
 
 
 async def test_after_a_crash_what_is_missing_is_sent_when_the_call_of_the_dead_cannot_come_any_more() -> None:
@@ -171,7 +172,7 @@ async def test_an_answer_to_a_slash_command_is_looked_for_within_a_day() -> None
 
 async def test_where_nobody_may_look_it_stays_unclear() -> None:
     async with a_chat(scopes="chat:write") as chat:
-        chat.lose("chat.postMessage", DROPPED, times=2)
+        chat.lose("chat.postMessage", DROPPED)
         assert await chat.refused(chat.part()) == (True, False, None)
         async with next_process(chat) as channel:
             chat.clock.now += SETTLE_SECONDS
@@ -188,6 +189,16 @@ async def test_where_nobody_may_look_an_operator_may_have_it_sent_again() -> Non
         async with next_process(chat) as channel:
             await chat.sent(chat.part(doubts=2, attempts=0), channel)
         assert len(chat.texts) == 2
+
+
+async def test_where_too_much_was_written_since_it_stays_unclear() -> None:
+    async with a_chat() as chat:
+        chat.house.workspace.reading.page = 15
+        await chat.sent(chat.part())
+        for number in range(80):
+            chat.house.workspace.write("D1", "U0000000001", f"{number}")
+        chat.clock.now += SETTLE_SECONDS
+        assert await chat.refused(chat.part(doubts=1, attempts=1)) == (True, False, None)
 
 
 async def test_a_slack_that_says_not_now_is_asked_for_some_minutes_only() -> None:
@@ -275,6 +286,34 @@ async def test_a_preview_that_turns_up_late_becomes_the_answer() -> None:
         assert chat.texts == ["the answer"]
 
 
+@pytest.mark.parametrize("fault", [DROPPED, LOST])
+async def test_a_late_preview_whose_edit_was_lost_is_in_doubt(fault: Fault) -> None:
+    async with a_chat() as chat:
+        chat.lose("chat.postMessage", LOST)
+        with pytest.raises(DeliveryError):
+            await chat.house.channel.preview(chat.growing())
+        chat.house.workspace.arrive(chat.lost_call())
+        chat.lose("chat.update", fault)
+        if fault is DROPPED:
+            await chat.sent(chat.part())
+        else:
+            assert await chat.refused(chat.part()) == (True, True, SETTLE_SECONDS)
+            chat.clock.now += SETTLE_SECONDS
+            await chat.sent(chat.part(doubts=1, attempts=1))
+        assert chat.texts == ["the answer"]
+
+
+async def test_a_late_preview_that_cannot_be_edited_is_left() -> None:
+    async with a_chat() as chat:
+        chat.lose("chat.postMessage", LOST)
+        with pytest.raises(DeliveryError):
+            await chat.house.channel.preview(chat.growing())
+        chat.house.workspace.arrive(chat.lost_call())
+        chat.lose("chat.update", Fault(error="edit_window_closed"))
+        await chat.sent(chat.part())
+        assert chat.texts == ["the", "the answer"]
+
+
 async def test_a_preview_that_never_comes_holds_up_nothing() -> None:
     async with a_chat() as chat:
         chat.lose("chat.postMessage", LOST)
@@ -297,17 +336,17 @@ async def test_a_preview_of_which_nobody_knows_becomes_the_answer_after_a_crash(
         assert chat.texts == ["the answer"]
 
 
-async def test_a_preview_that_cannot_be_edited_is_not_taken_for_the_answer() -> None:
+@pytest.mark.parametrize("fault", [DROPPED, LOST])
+async def test_a_preview_that_cannot_be_edited_is_not_taken_for_the_answer(fault: Fault) -> None:
     async with a_chat() as chat:
         reference = await chat.house.channel.preview(chat.growing()) or ""
-        for fault in (DROPPED, None):
-            chat.lose("chat.update", Fault(error="edit_window_closed"))
-            if fault is not None:
-                chat.lose("chat.postMessage", fault)
-                chat.lose("conversations.history", LOST)
-                assert await chat.refused(chat.part(reference=reference)) == (True, True, None)
-            else:
-                await chat.sent(chat.part(reference=reference, doubts=1, attempts=1))
+        chat.lose("chat.update", Fault(error="edit_window_closed"))
+        chat.lose("chat.postMessage", fault)
+        chat.lose("conversations.history", LOST)
+        assert await chat.refused(chat.part(reference=reference)) == (True, True, None)
+        chat.clock.now += SETTLE_SECONDS
+        chat.lose("chat.update", Fault(error="edit_window_closed"))
+        await chat.sent(chat.part(reference=reference, doubts=1, attempts=1))
         assert chat.texts == ["the", "the answer"]
 
 

@@ -110,12 +110,29 @@ async def test_a_stream_is_taken_only_if_it_is_newer_than_all_that_is_known() ->
         assert lost
 
 
+async def test_a_thread_under_a_message_of_ours_does_not_go_on_in_it() -> None:
+    async with House() as house:
+        root = house.workspace.write("D1", house.workspace.bot_user, "It left today.").ts
+        assert await house.channel.find(await asked(house, thread_ts=root), NOTHING) is None
+
+
+async def test_what_has_another_number_is_no_stream() -> None:
+    async with House() as house:
+        root = house.workspace.write("D1", "U0000000001", "hello").ts
+        turn = await asked(house, thread_ts=root)
+        assert await house.channel.preview(replace(begun(turn), turn_id=2))
+        assert await house.channel.find(turn, NOTHING) is None
+
+
 async def test_outside_threads_a_message_without_a_number_may_be_anybodys() -> None:
     async with House() as house:
         turn = await asked(house)
         shown = await house.channel.preview(begun(turn))
-        house.workspace.replies("D1")[0].metadata = {}
         assert shown
+        (reply,) = house.workspace.replies("D1")
+        reply.metadata = {"event_type": "of_another_app", "event_payload": {"turn": turn.id, "delivery": 0}}
+        assert await house.channel.find(turn, NOTHING) is None
+        reply.metadata = {}
         assert await house.channel.find(turn, NOTHING) is None
 
 

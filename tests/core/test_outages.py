@@ -12,7 +12,7 @@ import pytest
 from core.config import DialogueSettings
 from core.engine import EngineRequest, EngineState
 from core.types import Delta, InboundMessage, MessageState
-from tests.fakes import FakeEngine
+from tests.fakes import FakeClock, FakeEngine
 from tests.rooms import Rooms, rooms
 
 HOUR = 3600.0
@@ -115,3 +115,13 @@ async def test_a_full_house_says_how_many_are_before_one(tmp_path: Path) -> None
 async def _say(house: Rooms, sent_before: float) -> None:
     message = InboundMessage("old", house.conversation(), "user", "Is it open?", {})
     await house.house.receive(replace(message, sent_at=house.clock() - sent_before))
+
+
+async def test_a_clock_that_was_ahead_at_the_start_makes_no_message_late(tmp_path: Path) -> None:
+    clock, wall = FakeClock(), FakeClock()
+    clock.advance(8 * 3600)
+    async with rooms(tmp_path, clock=clock, wall=wall) as house:
+        message = InboundMessage("e1", house.conversation(), "u", "Hello", {"chat": "chat"}, sent_at=wall())
+        await house.house.receive(message)
+        await house.channel.delivered(1)
+        assert house.seen() == ["Certainly."]

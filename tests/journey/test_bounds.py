@@ -20,18 +20,19 @@ from typing import Any
 import pytest
 
 import main
-from adapters.web.client import WebClient
+from adapters.web.client import View, WebClient
 from bench.account import read_only
 from bench.drivers import DRIVERS, Driver, Telegram
 from bench.soak import UNDER_WAY
 from bench.stand import SETTINGS
+from commands.reading import read
 from core.engine_simulator import EngineSimulator
 from core.simulated_reply import Behaviour
 
 FEW, MANY = 40, 160  # people on each channel before the first look, and between the two
 AT_ONCE = 16  # of them
 GROWING = Behaviour(reply=lambda _: "Certainly, it is on its way.", pieces=4, tokens_per_second=30.0)
-ROOMS = ("core", "adapters", "bots", "main")
+ROOMS = ("core", "adapters", "bots", "console", "commands", "main")
 STAND_INS = ("simulat", "adapters.web.client")
 # Neither a part of the house nor a way into one.
 BEYOND = (
@@ -172,8 +173,10 @@ class Everybody:
             await visitor.open()
             status, _, _ = await visitor.post("Where is my order?", str(uuid.uuid4()))
             assert status == 202
-            async for name, _ in visitor.events():
-                if name == "reply":
+            view = View()
+            async for event in visitor.events():
+                view.apply(event)
+                if any(bubble.role == "bot" and not bubble.growing for bubble in view.bubbles.values()):
                     return
 
 
@@ -226,7 +229,7 @@ async def opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         config, stop = folder / "config.toml", asyncio.Event()
         config.write_text("")
         address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        serving = asyncio.create_task(main.serve(main.read(config, ()), stop, lambda at, _: address.set_result(at)))
+        serving = asyncio.create_task(main.serve(read(config, ()), stop, lambda at, _: address.set_result(at)))
         stack.push_async_callback(asyncio.wait_for, serving, 30)
         stack.callback(stop.set)
         await address

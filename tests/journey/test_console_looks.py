@@ -67,9 +67,11 @@ FAULTS = """() => {
     }
     return faults;
 }"""
+# What is wider than its place, and is neither cut with an ellipsis nor a table made to be moved sideways.
 WIDER = """() => [...document.querySelectorAll("*")]
-    .filter((one) => one.scrollWidth > one.clientWidth + 1 && one.clientWidth && !one.matches(".wide"))
-    .filter((one) => ["auto", "scroll"].includes(getComputedStyle(one).overflowX) || one === document.documentElement)
+    .filter((one) => one.scrollWidth > one.clientWidth + 1 && one.clientWidth && !one.matches(".wide, .quiet"))
+    .filter((one) => getComputedStyle(one).textOverflow !== "ellipsis")
+    .filter((one) => getComputedStyle(one).overflowX !== "visible" || one === document.documentElement)
     .map((one) => one.className || one.tagName)"""
 LOOKS: dict[str, dict[str, Any]] = {
     "desk, light, English": {**DESK, "locale": "en-US", "color_scheme": "light"},
@@ -131,6 +133,22 @@ async def fits(page: Page, selector: str, picture: Path) -> None:
     assert await page.evaluate(FAULTS) == []
     assert await page.evaluate(WIDER) == []
     await page.screenshot(path=picture)
+
+
+async def test_an_empty_house_says_what_to_do(browser: Browser, tmp_path: Path) -> None:
+    async with served(browser, tmp_path) as there, there.at("") as (page, record):
+        await expect(page.get_by_text("No conversations yet")).to_be_visible()
+        chat = page.get_by_role("link", name="Open the web chat")
+        await expect(chat).to_have_attribute("href", "/chat")
+        await page.get_by_role("link", name="Users").click()
+        await expect(page.get_by_text("No users yet")).to_be_visible()
+        await page.get_by_role("link", name="Health").click()
+        await expect(page.get_by_text("Nothing is stuck")).to_be_visible()
+        await expect(page.get_by_text("Nothing in this time")).to_have_count(4)
+        await fits(page, ".plot canvas", tmp_path / "health.png")
+        widths = await page.locator("figure").evaluate_all("all => all.map((one) => Math.round(one.offsetWidth))")
+        assert len(set(widths)) == 1 and widths[0] > 500, widths
+        clean(record)
 
 
 async def test_the_language_is_the_browsers_until_another_is_chosen(site: Site) -> None:

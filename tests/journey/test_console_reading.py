@@ -156,11 +156,14 @@ async def test_a_reply_is_watched_as_it_grows_and_the_newest_stays_in_sight(site
 
 async def test_the_list_follows_what_happens_and_comes_back_when_it_was_cut_off(site: Site) -> None:
     async with site.at("") as (page, record):
+        # A server that is away tells no browser when it is back: the page has to look by itself.
+        await page.add_init_script("addEventListener('online', (event) => event.stopImmediatePropagation())")
+        await page.reload()
         await expect(page.locator(".row").first).to_be_visible()
         await site.answered(4, "Somebody new")
         await expect(page.locator(".row").first).to_contain_text("1004")
         await page.context.set_offline(True)
-        await page.evaluate("dispatchEvent(new Event('online'))")  # it looks whether that is so
+        await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # as after the phone was locked
         await expect(page.get_by_text("The connection is lost.")).to_be_visible()
         await site.answered(5, "While nobody could see it")
         await page.context.set_offline(False)

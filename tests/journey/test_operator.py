@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from adapters.telegram.simulator import Fault
@@ -73,3 +74,27 @@ async def _stuck(settings: Mapping[str, str]) -> str:
             if status == 1:
                 return printed
             assert status == 0, printed
+
+
+async def test_a_key_is_made_and_revoked_while_the_gateway_runs(tmp_path: Path) -> None:
+    ledger = {"FRONTDESK__LEDGER__URL": f"sqlite:///{tmp_path / 'bench.db'}"}
+    async with (
+        EngineSimulator() as engine,
+        gateway(HOME, tmp_path, {"FRONTDESK__ENGINE__BASE_URL": engine.base_url} | ledger) as house,
+        aiohttp.ClientSession(house.address) as http,
+    ):
+        assert (await command("keys", "create", "shop", "--bots", "nobody", settings=ledger))[0] == 2
+        status, printed = await command("keys", "create", "shop", "--bots", "support", settings=ledger)
+        key = printed.split()[0]
+        assert status == 0 and key.startswith("fd_"), printed
+        headers = {"Authorization": f"Bearer {key}"}
+        answer = await http.get("/v1/models", headers=headers)
+        assert [model["id"] for model in (await answer.json())["data"]] == ["support"]
+        status, printed = await command("keys", "list", settings=ledger)
+        assert status == 0 and "shop" in printed and key not in printed
+        assert (await command("keys", "revoke", "1", settings=ledger))[0] == 0
+        assert (await command("keys", "revoke", "1", settings=ledger))[0] == 1
+        assert (await http.get("/v1/models", headers=headers)).status == 401
+    assert key not in (tmp_path / "gateway.log").read_text()
+    status, printed = await command("audit", "verify", settings=ledger)
+    assert status == 0, printed

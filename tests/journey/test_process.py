@@ -141,7 +141,8 @@ async def test_the_start_up_table_names_what_turns_a_channel_on(tmp_path: Path) 
         "TELEGRAM_BOT_TOKEN",
         "SLACK_SIGNING_SECRET",
         "WECHAT_TOKEN",
-        "FRONTDESK_API_KEYS",
+        "/ask",
+        "/console",
         "/chat",
         "/readyz",
     ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import socket
 from collections.abc import Iterator
 
@@ -40,13 +41,14 @@ def floods(path: str) -> Iterator[bytes]:
 
 
 def test_no_body_takes_memory_beyond_its_limit(home: House, tmp_path_factory: pytest.TempPathFactory) -> None:
-    paths = sorted({path for method, path in routes(tmp_path_factory.mktemp("routes")) if method == "POST"})
+    found = routes(tmp_path_factory.mktemp("routes"))
+    paths = sorted({re.sub(r"{\w+}", "1", path) for method, path in found if method == "POST"})
     assert len(paths) >= 7
     for path in paths:
         for raw in floods(path):
             most = home.most_memory_mib()
             answer = home.send(raw)
-            assert answer.status in {0, 400, 401, 413, 415}, (path, raw[:200], answer)
+            assert answer.status == 0 or 400 <= answer.status < 500, (path, raw[:200], answer)
             assert home.most_memory_mib(since=most) < 4 * LIMIT_MIB, (path, raw[:200])
 
 
