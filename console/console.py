@@ -25,7 +25,6 @@ class Console:
 
     def __init__(self, settings: ConsoleSettings, rooms: Rooms, gateway: Gateway, *, secure: bool) -> None:
         self._rooms = rooms
-        self._live = Live(rooms)
         self._door = Door(
             settings,
             partial(gateway.keep, NAME),
@@ -34,6 +33,7 @@ class Console:
             rooms.clock,
             secure=secure,
         )
+        self._live = Live(rooms, self._door)
 
     def routes(self) -> list[web.RouteDef]:
         return Answers(self._rooms, self._door, self._live).routes(Pages())

@@ -119,6 +119,11 @@ class Door:
                 raise RequestError(403, "This did not come from the console's own page.", code="csrf")
         return guest
 
+    async def still_in(self, request: web.Request) -> bool:
+        """Whether that ticket is good for anything, still."""
+        known = await self._kept(_name(request.cookies.get(COOKIE, "")))
+        return known is not None and _until(known) > self._clock()
+
     async def _let_in(self, response: web.StreamResponse, role: str, ticket: str) -> None:
         await self._keep(_name(ticket), {"role": role, "until": self._clock() + self._seconds})
         response.set_cookie(

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import web
 
+from console.door import Door
 from console.rooms import Rooms
 from core.errors import RequestError
 
 GROWING_SECONDS = 0.2
 LOOK_SECONDS = 0.6
+TICKET_SECONDS = 2.0  # between two looks whether who reads is still signed in; and before anything is said
 QUIET_SECONDS = 15.0  # until a comment keeps the connection alive
 STREAMS = 100  # open at the same time
 HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -24,8 +26,9 @@ HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": 
 class Live:
     """Open event streams, bounded."""
 
-    def __init__(self, rooms: Rooms) -> None:
+    def __init__(self, rooms: Rooms, door: Door) -> None:
         self._rooms = rooms
+        self._door = door
         self._open = 0
         self._ending = asyncio.Event()
 
@@ -82,18 +85,23 @@ class Live:
             response = web.StreamResponse(headers=HEADERS)
             await response.prepare(request)
             await response.write(b": open\n\n")
-            await self._write(response, frames, self._rooms.clock)
+            await self._write(request, response, frames)
             return response
         finally:
             self._open -= 1
 
     async def _write(
-        self, response: web.StreamResponse, frames: AsyncIterator[bytes | None], clock: Callable[[], float]
+        self, request: web.Request, response: web.StreamResponse, frames: AsyncIterator[bytes | None]
     ) -> None:
-        said = clock()
+        clock = self._rooms.clock
+        said = looked = clock()
         async for data in frames:
             if self._ending.is_set():
                 return
+            if clock() - looked >= TICKET_SECONDS or data:
+                looked = clock()
+                if not await self._door.still_in(request):
+                    return
             if data is None and clock() - said < QUIET_SECONDS:
                 continue
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import mimetypes
 from pathlib import Path
 
@@ -32,6 +33,7 @@ class Pages:
             for path in sorted(STATIC.rglob("*"))
             if path.is_file() and path.suffix in TYPES
         }
+        self._tags = {name: f'"{hashlib.sha256(body).hexdigest()[:20]}"' for name, body in self._files.items()}
 
     async def index(self, _: web.Request) -> web.Response:
         """One page for every address below /console: it looks at the address itself."""
@@ -42,8 +44,14 @@ class Pages:
         if name not in self._files:
             raise web.HTTPNotFound
         content_type = TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+        if request.headers.get("If-None-Match") == self._tags[name]:
+            return web.Response(status=304, headers=HEADERS | {"ETag": self._tags[name]})
         response = web.Response(
-            body=self._files[name], content_type=content_type, charset="utf-8", headers=HEADERS, zlib_executor_size=1024
+            body=self._files[name],
+            content_type=content_type,
+            charset="utf-8",
+            headers=HEADERS | {"ETag": self._tags[name]},
+            zlib_executor_size=1024,
         )
         response.enable_compression()
         return response

@@ -27,7 +27,9 @@ _PLAIN = (
     | dict.fromkeys((*range(0x2010, 0x2016), 0x2212, 0x30FC), ord("-"))
     | dict.fromkeys((0x00A0, *range(0x2000, 0x200C), 0x202F, 0x3000), ord(" "))
 )
-_LONG = re.compile(r"(?<![0-9])[0-9](?:[^0-9\n]{0,3}[0-9]){10}")
+# Eleven digits, whatever stands between them; before it a cheaper look: as many on end, or two with little between.
+_LONG = re.compile(r"[0-9](?<![0-9][0-9])(?:[^0-9\n]{0,3}[0-9]){10}")
+_PERHAPS = re.compile(r"[0-9](?<![0-9][0-9])(?:[0-9]{10}|[0-9]{0,9}+[^0-9\n]{1,3}[0-9])")
 
 _LOCAL = r"A-Za-z0-9À-ɏ._%+'~-"
 _EMAIL = re.compile(rf"(?<![{_LOCAL}])[{_LOCAL}]++(?=@(?:[A-Za-z0-9À-ɏ-]{{1,63}}\.)+[A-Za-z]{{2}})")
@@ -60,7 +62,7 @@ def _found(plain: str) -> list[Span]:
         spans += [(match.start(), match.end(), 0) for match in _EMAIL.finditer(plain)]
     if "+" in plain:
         spans += [(match.start(), match.end(), NUMBER_KEEPS) for match in _PLUS.finditer(plain)]
-    if len(plain) >= SHORTEST and _LONG.search(plain):
+    if len(plain) >= SHORTEST and _PERHAPS.search(plain) and _LONG.search(plain):
         spans += [(m.start(), m.end(), NUMBER_KEEPS) for pattern in _PHONES for m in pattern.finditer(plain)]
         spans += _cards(plain)
         spans += _ids(plain, _IDS)

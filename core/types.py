@@ -152,7 +152,7 @@ class Reply:
     language: str = ""
     model: str = ""
     usage: Usage = Usage()
-    first_text_seconds: float | None = None  # from the claim to the first visible text
+    first_text_seconds: float | None = None  # from the acceptance of what it answers to the first visible text
     history_from: int = 0
     version: str = ""  # of the bot whose words or whose prompt it is
     sampling: Sampling | None = None  # as the engine was asked; None: it was not

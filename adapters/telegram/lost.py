@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, count, islice
 
 import structlog
 
@@ -111,13 +111,14 @@ class LostMessages:
         if (shown := self._firsts.get(turn.id)) is not None:
             return shown  # this process lives, and could not write it down
         sequence = _sequence(place.chat_id)
-        before = self._sent.get(sequence)  # dead processes sent nothing later
         taken = [shown for shown in map(shown_of, known) if shown and _sequence(shown.chat_id) == sequence]
-        taken = [shown for shown in taken if before is None or shown.message_id < before]
-        # No reply overtakes an earlier one: what stands above a known message of ours belongs to another.
-        above = max((shown.message_id for shown in taken if shown.chat_id == place.chat_id), default=0)
         said = [message_id for message in turn.messages if (message_id := message_id_of(message.address))]
-        near = _nearest(said, above, {shown.message_id for shown in taken}, before)
+        before = self._sent.get(sequence)  # dead processes sent nothing later
+        # No reply overtakes an earlier one: what stands above a known message of ours belongs to another.
+        above = [shown.message_id for shown in taken if shown.chat_id == place.chat_id]
+        above = [message_id for message_id in above if before is None or message_id < before]
+        starts = {max(message_id, *above, 0) for message_id in said}
+        near = _free(starts, {shown.message_id for shown in taken}, before)
         found = await self._first_of_ours(turn.id, place.chat_id, near)
         if found is not None:
             self._chat(found.chat_id).tell(found.message_id)
@@ -178,17 +179,10 @@ def _sequence(chat_id: int) -> int:
     return chat_id if chat_id < _SUPERGROUPS else 0
 
 
-def _nearest(said: Iterable[int], above: int, taken: Set[int], before: int | None) -> Iterator[int]:
-    """The ids next to what was said, the newest first: more may have been said before the reply was begun, or since.
-    And, where much came and went meanwhile, those about the newest of the others that are `taken`."""
-    starts = sorted({max(message_id, above) for message_id in said}, reverse=True)
-    if not starts:
-        return iter(())
-    last = max(taken, default=0)
-    near = [start + step for step in range(1, _IDS + 1) for start in starts]
-    if last > starts[0]:
-        about = [last + step for steps in range(1, _IDS + 1) for step in (steps, -steps)]
-        near = [message_id for pair in zip(near, about, strict=False) for message_id in pair]
-    free = (one for one in near if starts[-1] < one and (before is None or one < before) and one not in taken)
-    most = _IDS if last <= starts[0] else 2 * _IDS
-    return islice(dict.fromkeys(one for one in free if one not in starts), most)
+def _free(starts: Set[int], taken: Set[int], before: int | None) -> Iterator[int]:
+    """The first ids that may be lost ones, those after the last start first."""
+    rows = [
+        (one for one in count(start + 1) if one not in taken and one not in starts) for start in sorted(starts)[::-1]
+    ]
+    near = islice(chain.from_iterable(zip(*rows, strict=True)), _IDS * len(rows))
+    return islice(dict.fromkeys(one for one in near if before is None or one < before), _IDS)

@@ -189,7 +189,8 @@ def entries(connection: Connection, number: int, before: float, limit: int) -> P
     found = [_named(messages, row) for row in messages.fetchall()]
     turns = connection.execute(
         "SELECT 'turn' AS kind, id, committed_at AS at, text, kind AS turn_kind, cut, reason, model, prompt_tokens,"
-        " completion_tokens, cached_tokens, first_text_seconds, committed_at - started_at AS seconds, feedback, mark,"
+        " completion_tokens, cached_tokens, first_text_seconds, committed_at - coalesce((SELECT min(accepted_at)"
+        " FROM messages m WHERE m.turn_id = turns.id), started_at) AS seconds, feedback, mark,"
         " note FROM turns WHERE conversation_id = ? AND state = 'done' AND committed_at < ? ORDER BY id DESC LIMIT ?",
         (number, before, limit + 1),
     )

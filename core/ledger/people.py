@@ -14,9 +14,9 @@ def users(connection: Connection, wanted: str, channel: str, before: int, limit:
     """Users whose id or name holds what is wanted, the newest first; `before` is the row of the last one shown."""
     pattern = f"%{wanted.replace('~', '~~').replace('%', '~%').replace('_', '~_')}%"
     rows = connection.execute(
-        "SELECT u.id FROM users u WHERE u.id < ? AND (? = '' OR u.channel = ?) AND (? = '%%'"
-        " OR u.user_id LIKE ? ESCAPE '~' OR EXISTS (SELECT 1 FROM messages m WHERE m.user = u.id"
-        " AND m.speaker LIKE ? ESCAPE '~')) ORDER BY u.id DESC LIMIT ?",
+        "SELECT u.id FROM users u WHERE u.id < ? AND u.user_id <> 'erased-' || u.id"  # the name `erase` leaves
+        " AND (? = '' OR u.channel = ?) AND (? = '%%' OR u.user_id LIKE ? ESCAPE '~' OR EXISTS"
+        " (SELECT 1 FROM messages m WHERE m.user = u.id AND m.speaker LIKE ? ESCAPE '~')) ORDER BY u.id DESC LIMIT ?",
         (before, channel, channel, pattern, pattern, pattern, limit + 1),
     ).fetchall()
     items = [item for (user,) in rows[:limit] if (item := _item(connection, user)) is not None]

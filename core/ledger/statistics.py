@@ -25,7 +25,7 @@ class Bucket:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
-    first_text: list[float] = field(default_factory=list)  # seconds from the claim to the first visible text
+    first_text: list[float] = field(default_factory=list)  # seconds from the message to the first visible text
     reply: list[float] = field(default_factory=list)  # seconds from the message to the committed reply
 
 

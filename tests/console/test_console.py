@@ -122,6 +122,24 @@ async def test_who_signed_out_is_out_with_every_copy_of_the_cookie(tmp_path: Pat
             assert ticket not in str(ledger.execute("SELECT * FROM facts").fetchall())
 
 
+async def test_who_signed_out_reads_nothing_more(tmp_path: Path) -> None:
+    async with site(tmp_path) as there:
+        word = await there.sign_in()
+        async with asyncio.timeout(20), there.http.get("/console/api/live") as stream:
+            await stream.content.readline()
+            assert (await there.http.post("/console/api/sign-out", json={}, headers=word)).status == 204
+            there.platform.user_says(1001, "a secret")
+            rest = await stream.content.read()
+        assert b"changed" not in rest
+
+
+async def test_files_are_not_sent_twice(tmp_path: Path) -> None:
+    async with site(tmp_path) as there:
+        first = await there.http.get("/console/static/app.js")
+        again = await there.http.get("/console/static/app.js", headers={"If-None-Match": first.headers["ETag"]})
+        assert (first.status, again.status, await again.read()) == (200, 304, b"")
+
+
 async def test_who_came_in_stays_in_over_a_restart(tmp_path: Path) -> None:
     async with site(tmp_path) as there:
         await there.sign_in()

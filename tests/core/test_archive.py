@@ -207,6 +207,7 @@ async def test_erasing_beside_the_gateway(book: Book) -> None:
     await book.send()
     assert await console(book).erase("web", "user", "console/operator", book.clock()) == 1
     assert [item["last_text"] for item in (await console(book).conversations(Wanted())).items] == [""]
+    assert (await console(book).users("", "", 2**62, 10)).items == []
     assert (await book.accept("Hello again")).state is MessageState.WAITING
     assert "console/operator" in next(detail for action, _, detail in book.store.audit() if action == "erase")
 
