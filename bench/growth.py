@@ -201,9 +201,9 @@ async def growth(home: Path, rounds: int = 12) -> list[Row]:
             for side in sides:
                 del side.cpu[0], side.latencies[:ROUND]  # what is loaded at first use
     small, middle, large = sides
-    each = " / ".join(f"{sum(side.cpu) / rounds / ROUND * 1000:.2f}" for side in sides)
+    each = " / ".join(f"{statistics.median(side.cpu) / ROUND * 1000:.2f}" for side in sides)
     ratio, halfway = _ratio(large, small), _ratio(middle, small)
-    started = large.house.started_seconds
+    started, first = large.house.started_seconds, small.house.started_seconds
     return [
         Row(
             f"cost of a turn with {large.stored:,} stored messages over {small.stored:,}",
@@ -212,12 +212,17 @@ async def growth(home: Path, rounds: int = 12) -> list[Row]:
             ratio <= 1.2,
         ),
         Row(f"  with {middle.stored:,} over {small.stored:,}", f"{halfway:.2f}", "", None),
-        Row("  gateway CPU per answered message at the three sizes", f"{each} ms", "", None),
+        Row("  gateway CPU per answered message at the three sizes, median", f"{each} ms", "", None),
         *(
             Row(f"  webhook accepted with {side.stored:,} stored, p50 / p99", side.accepting, "", None)
             for side in sides
         ),
-        Row(f"start to accepting with {large.stored:,} stored", f"{started:.2f} s", "<= 1.5 s", started <= 1.5),
+        Row(
+            f"start to accepting with {large.stored:,} stored messages",
+            f"{started:.2f} s ({first:.2f} with {small.stored:,})",
+            "<= 1.5 s",
+            started <= 1.5,
+        ),
     ]
 
 

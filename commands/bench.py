@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import channels, fairness, measures
+from bench import channels, fairness, growth, measures, soak
 from bench.measures import Row
 from commands import Plan, Serve
 from core.machine import look
@@ -26,6 +26,9 @@ MEASURES: Mapping[str, Callable[[Path], Awaitable[list[Row]]]] = {
     "fairness": fairness.fairness,
     "telegram": channels.telegram,
     "wechat": channels.wechat,
+    "growth": growth.growth,
+    "line": growth.line,
+    "soak": soak.soak,
 }
 
 

@@ -6,6 +6,7 @@ A gateway of its own, with a ledger in a temporary folder, is killed again and a
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from bench.proof import Proof, Trial
 from commands import Plan, Serve
 from core.killing import POINTS
 
+WIDTH = 140
 COLUMNS = (
     *("accepted", "answered", "apologised", "throttled", "unclear"),
     *("lost", "doubled", "torn", "disordered", "fragments"),
@@ -33,7 +35,7 @@ async def run(plan: Plan, serve: Serve) -> int:
     wanted = parser.parse_args(plan.arguments)
     kill_at = f"{wanted.at}:3" if wanted.at else ""
     trial = Trial(wanted.messages, wanted.kills, wanted.seed, kill_at)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)  # a pipe has no width to ask for
     console.print(f"{trial.messages} messages, {trial.kills} kills, seed {trial.seed} ...", style="dim")
     with tempfile.TemporaryDirectory(prefix="frontdesk-proof-") as folder:
         proof = Proof(plan.home, Path(folder), trial)

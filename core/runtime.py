@@ -21,6 +21,7 @@ from core.errors import DeliveryError, EngineUnavailable, LedgerError, TurnLost
 from core.gateway import Bell
 from core.killing import Passing, pass_by
 from core.ledger import Ledger
+from core.memory import give_back
 from core.metrics import Metrics
 from core.outbox import Outbox
 from core.types import Reply, Turn
@@ -29,6 +30,7 @@ TROUBLE_SECONDS = 1.0  # a worker's pause after something went wrong
 ENGINE_LOOKS = 5  # seconds between two questions to an idle engine
 REDELIVERED_SECONDS = 48 * 3600.0
 RETRY_SECONDS = 1.0  # after the engine went away under a turn, times the attempt
+TIDY_SECONDS = 20.0  # between two looks for memory to give back
 
 
 class Runtime:
@@ -94,7 +96,7 @@ class Runtime:
         self._senders = [asyncio.create_task(outbox.run()) for outbox in self._outboxes.values()]
         self._workers = [
             asyncio.create_task(self._keep_on(work))
-            for work in (self._claim_turns, self._keep_leases, self._watch_engine)
+            for work in (self._claim_turns, self._keep_leases, self._watch_engine, self._tidy)
         ]
 
     async def drain(self, seconds: float) -> None:
@@ -259,6 +261,10 @@ class Runtime:
             await self._ledger.renew(list(self._turns), self._clock() + self._settings.lease_seconds)
         if await self._ledger.reclaim(self._clock()):
             self._inbox.set()
+
+    async def _tidy(self) -> None:
+        await asyncio.sleep(TIDY_SECONDS)
+        await asyncio.to_thread(give_back)  # nobody waits for it meanwhile
 
     async def _watch_engine(self) -> None:
         """Nobody may have to write for us to notice that the engine went, or came back."""

@@ -39,7 +39,7 @@ _REMEDIES = {
     "is_archived": "the channel is archived: unarchive it or move to another one",
     "is_inactive": "the channel is frozen, archived or deleted",
     "message_not_found": "the message to edit is gone",
-    "missing_scope": "the app lacks a scope: add chat:write under OAuth & Permissions and reinstall it",
+    "missing_scope": "the app lacks a scope: `main.py check --live` says which; add it and reinstall the app",
     "msg_too_long": "the text is over Slack's limit",
     "not_authed": "no bot token was sent: set it",
     "not_in_channel": "the bot is not in the channel: invite it",

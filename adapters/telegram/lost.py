@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, count, islice
 
 import structlog
@@ -69,12 +70,14 @@ class LostMessages:
         self._pause = pause
         self._log = log
         self._chats: Bounded[int, _Chat] = Bounded(_MOST)
-        self._firsts: Bounded[int, Shown] = Bounded(_MOST)  # turn -> the first message that this process sent for it
+        self._firsts: Bounded[int, Shown] = Bounded(_MOST)  # turn -> its first message, as far as this process knows
+        self._doubts: Bounded[int, int] = Bounded(_MOST)  # turn -> the newest id before its first message was sent
         self._newest: Bounded[int, int] = Bounded(_MOST)  # sequence -> the newest id in it
         self._sent: Bounded[int, int] = Bounded(_MOST)  # sequence -> the oldest id that this process gave rise to
+        self._seen: Bounded[tuple[int, int], None] = Bounded(_MOST)  # sequence and id of what this process knows of
 
     def noticed(self, place: Place, message_id: int) -> None:
-        """That id is taken: what is sent from now on has a later one."""
+        """Somebody's message: what is sent from now on has a later id."""
         if not place.business:  # numbered by its owner's account
             self._notice(place.chat_id, message_id)
 
@@ -83,7 +86,7 @@ class LostMessages:
         DeliveryError, `unclear` where that cannot be told."""
         if place.business:
             return await call()
-        chat, after = self._chat(place.chat_id), self._newest_before(place.chat_id)
+        chat, after = self._chat(place.chat_id), self._newest.get(_sequence(place.chat_id)) or 0
         chat.under_way += 1
         try:
             shown = await call()
@@ -91,6 +94,7 @@ class LostMessages:
             if not error.unclear:
                 raise
             chat.doubtful = turn_id if chat.doubtful in (0, turn_id) else _SEVERAL
+            self._doubts.put(turn_id, after)
             lost = error
         else:
             self._told(turn_id, shown)
@@ -109,26 +113,53 @@ class LostMessages:
         if place.business or place.topics or turn.conversation.chat_id != str(place.chat_id):  # it has moved since
             return None
         if (shown := self._firsts.get(turn.id)) is not None:
-            return shown  # this process lives, and could not write it down
-        sequence = _sequence(place.chat_id)
-        taken = [shown for shown in map(shown_of, known) if shown and _sequence(shown.chat_id) == sequence]
-        said = [message_id for message in turn.messages if (message_id := message_id_of(message.address))]
-        before = self._sent.get(sequence)  # dead processes sent nothing later
-        # No reply overtakes an earlier one: what stands above a known message of ours belongs to another.
-        above = [shown.message_id for shown in taken if shown.chat_id == place.chat_id]
-        above = [message_id for message_id in above if before is None or message_id < before]
-        starts = {max(message_id, *above, 0) for message_id in said}
-        near = _free(starts, {shown.message_id for shown in taken}, before)
+            return shown  # it could not be written down
+        near = self._near(turn, place.chat_id, known)
         found = await self._first_of_ours(turn.id, place.chat_id, near)
         if found is not None:
             self._chat(found.chat_id).tell(found.message_id)
+            self._firsts.put(turn.id, found)
         return found
 
+    def _near(self, turn: Turn, chat_id: int, known: frozenset[str]) -> Iterator[int]:
+        """The ids that what a turn left can have, the likeliest first."""
+        sequence = _sequence(chat_id)
+        shown = [one for one in map(shown_of, known) if one is not None and _sequence(one.chat_id) == sequence]
+        taken = {one.message_id for one in shown}
+        said = {message_id_of(message.address) for message in turn.messages} - {0}
+        free = partial(self._free, sequence, taken | said)
+        if after := self._doubts.get(turn.id):
+            return free({max(after, *said, 0)})
+        # A process that died sent nothing later.
+        before = None if turn.id in self._doubts else self._sent.get(sequence)
+        old = [one for one in shown if before is None or one.message_id < before]
+        old = [one for one in old if (sequence, one.message_id) not in self._seen]
+        # No reply overtakes an earlier one: what stands above a known message of ours belongs to another.
+        above = max((one.message_id for one in old if one.chat_id == chat_id and one.message_id not in said), default=0)
+        # More may have been said before the reply was begun, and since; and the process died about its newest message.
+        last = max((one.message_id for one in old), default=0)
+        return free({max(message_id, above) for message_id in said}, before, last=last)
+
+    def _free(
+        self, sequence: int, taken: Set[int], starts: Set[int], before: int | None = None, *, last: int = 0
+    ) -> Iterator[int]:
+        """The first ids that are not taken after each start, the last start first, and as many after `last`."""
+
+        def after(start: int) -> Iterator[int]:
+            return (one for one in count(start + 1) if one not in taken and (sequence, one) not in self._seen)
+
+        near, most = _in_turn(*map(after, sorted(starts, reverse=True))), _IDS
+        if last > max(starts, default=last):
+            near, most = _in_turn(after(last), near), 2 * _IDS
+        near = islice(near, 2 * most * max(1, len(starts)))
+        return islice(dict.fromkeys(one for one in near if before is None or one < before), most)
+
     async def _left_behind(self, turn_id: int, chat_id: int, after: int) -> Shown | None:
-        if not after:
+        # Until it knows an id of its own, there may be later ones of a process that died.
+        if _sequence(chat_id) not in self._sent:
             return None
         try:
-            found = await self._first_of_ours(turn_id, chat_id, range(after + 1, after + 1 + _IDS))
+            found = await self._first_of_ours(turn_id, chat_id, self._free(_sequence(chat_id), frozenset(), {after}))
         except DeliveryError as error:
             self._log.info("telegram_lost_not_looked_for", turn=turn_id, reason=error.reason)
             return None
@@ -160,14 +191,10 @@ class LostMessages:
         if self._firsts.get(turn_id) is None:
             self._firsts.put(turn_id, shown)
 
-    def _newest_before(self, chat_id: int) -> int:
-        """0 as long as a process before this one may have sent something later."""
-        sequence = _sequence(chat_id)
-        return (self._newest.get(sequence) or 0) if sequence in self._sent else 0
-
     def _notice(self, chat_id: int, message_id: int) -> None:
         sequence = _sequence(chat_id)
         self._newest.put(sequence, max(message_id, self._newest.get(sequence) or 0))
+        self._seen.put((sequence, message_id), None)
 
     def _chat(self, chat_id: int) -> _Chat:
         chat = self._chats.get(chat_id) or _Chat()
@@ -179,10 +206,5 @@ def _sequence(chat_id: int) -> int:
     return chat_id if chat_id < _SUPERGROUPS else 0
 
 
-def _free(starts: Set[int], taken: Set[int], before: int | None) -> Iterator[int]:
-    """The first ids that may be lost ones, those after the last start first."""
-    rows = [
-        (one for one in count(start + 1) if one not in taken and one not in starts) for start in sorted(starts)[::-1]
-    ]
-    near = islice(chain.from_iterable(zip(*rows, strict=True)), _IDS * len(rows))
-    return islice(dict.fromkeys(one for one in near if before is None or one < before), _IDS)
+def _in_turn(*rows: Iterator[int]) -> Iterator[int]:
+    return chain.from_iterable(zip(*rows, strict=True))

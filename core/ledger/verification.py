@@ -185,7 +185,8 @@ def _beginning(connection: Connection, recorded: tuple[int, bytes] | None) -> tu
     possible = [beginning for beginning in (recorded, stated, new) if beginning is not None]
     # Where they differ, the oldest row says which is right; where it is missing, the record itself is believed first.
     followed = [beginning for beginning in possible if first and _follows(first, *beginning)]
-    return *(followed or possible)[0], not agreed
+    beginning = (followed or possible)[0]
+    return *beginning, not agreed or beginning != stated
 
 
 def _follows(row: Row, last: int, previous: bytes) -> bool:

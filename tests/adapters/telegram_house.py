@@ -36,6 +36,8 @@ from core.types import (
     Receipt,
     ReplyKind,
     Sampling,
+    StoredMessage,
+    Turn,
 )
 
 TOKEN = "6000001:AAsampleTOKENsample"
@@ -230,6 +232,33 @@ async def house(
                 yield House(channel, gateway, telegram, f"{url}/{name}", clock)
             finally:
                 await channel.close()
+
+
+@asynccontextmanager
+async def other_process(home: House, **values: object) -> AsyncIterator[TelegramChannel]:
+    """The channel in another life of the gateway: it knows nothing of what the first one sent."""
+    channel = TelegramChannel(
+        home.channel.name,
+        settings(home.telegram, **values),
+        public_url="",
+        clock=home.clock,
+        pause=home.clock.pause,
+    )
+    channel.routes(cast("Gateway", home.gateway))
+    try:
+        yield channel
+    finally:
+        await channel.close()
+
+
+def turn(*message_ids: int, number: int = 1, chat: int = CUSTOMER, moved_to: int = 0, **address: object) -> Turn:
+    """A turn whose process died; `message_ids` are what was said."""
+    key = ConversationKey("telegram", "support", str(moved_to or chat))
+    said = tuple(
+        StoredMessage(place, "7", "Hello", _address(chat, message_id) | address, "en", 0.0)
+        for place, message_id in enumerate(message_ids, 1)
+    )
+    return Turn(number, 1, key, said, "en", 2, "", 0, 0, died=True)
 
 
 def draft(text: str, reference: str = "", *, turn: int = 1, chat: int = CUSTOMER, quoted: int = 0) -> Draft:

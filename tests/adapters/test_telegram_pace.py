@@ -40,6 +40,18 @@ def test_a_refusal_ends_and_a_longer_one_stays() -> None:
     assert pace.final(1, grouped=False) == 0.0
 
 
+def test_telegram_is_asked_from_what_is_spare_over_all_chats() -> None:
+    clock = Clock()
+    pace = Pace(clock, per_second=8.0)
+    assert sum(pace.look(CUSTOMER) for _ in range(100)) == 6, "0.7 s ahead of eight a second"
+    assert not pace.growing(CUSTOMER, grouped=False, first=False)
+    assert pace.final(CUSTOMER, grouped=False) == 0.0
+    clock.now += 1.0
+    assert pace.look(2)
+    pace.refused(CUSTOMER, 5.0)
+    assert not pace.look(CUSTOMER)
+
+
 def test_two_chats_refused_at_once_mean_all_chats() -> None:
     clock = Clock()
     pace = Pace(clock)

@@ -66,6 +66,33 @@ async def test_a_persons_message_cannot_be_edited() -> None:
         assert "can't be edited" in str(answer["description"])
 
 
+async def test_it_tells_whose_a_message_is_to_who_stops_a_location() -> None:
+    async with TelegramSimulator(TOKEN) as telegram:
+        telegram.user_says(1, "mine")
+        (message,) = telegram.chats.read(1)
+        await call(telegram, "sendMessage", chat_id=1, text="yours")
+        for message_id, description in (
+            (message.message_id, "Bad Request: message can't be edited"),
+            (message.message_id + 1, "Bad Request: there is no live location in the message to edit"),
+            (message.message_id + 2, "Bad Request: message to edit not found"),
+        ):
+            answer = await call(telegram, "stopMessageLiveLocation", chat_id=1, message_id=message_id)
+            assert (answer["error_code"], answer["description"]) == (400, description)
+        assert telegram.bot_texts(1) == ["yours"]
+
+
+async def test_private_chats_and_basic_groups_share_their_numbers_and_supergroups_do_not() -> None:
+    async with TelegramSimulator(TOKEN) as telegram:
+        ids: dict[int, list[int]] = {}
+        for chat, kind in ((1, "private"), (-5, "group"), (-1_000_000_000_001, "supergroup"), (2, "private")) * 2:
+            telegram.user_says(chat, "hi", chat_type=kind)
+            ids.setdefault(chat, []).append(telegram.chats.read(chat)[-1].message_id)
+        assert ids == {1: [101, 104], -5: [102, 105], 2: [103, 106], -1_000_000_000_001: [1, 2]}
+        telegram.push({"message": {"message_id": 900, "chat": {"id": 1, "type": "private"}, "text": "later"}})
+        await call(telegram, "sendMessage", chat_id=2, text="x")
+        assert telegram.chats.read(2)[-1].message_id == 901
+
+
 async def test_a_dropped_answer_was_done_and_a_reset_was_not() -> None:
     async with TelegramSimulator(TOKEN) as telegram:
         telegram.fail("sendMessage", Fault(drop=True))

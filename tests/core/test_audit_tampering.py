@@ -197,6 +197,22 @@ def _execute(statement: str, connection: Connection) -> None:
     connection.execute(statement)
 
 
+def test_a_first_row_that_nobody_chained_is_found(tmp_path: Path) -> None:
+    """Written by somebody else into a new ledger, before the first of ours."""
+
+    async def write() -> None:
+        book = Book(SqliteStore(tmp_path))
+        await book.open()
+        with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as connection:
+            connection.execute("INSERT INTO audit (at, action, subject, detail) VALUES (1, 'x', 'x', '{}')")
+        await book.answer()
+        await book.ledger.close()
+
+    asyncio.run(write())
+    with closing(sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)) as connection:
+        assert ANCHOR in named(verify(connection))
+
+
 def test_a_row_from_before_the_beginning_has_no_place(original: Path) -> None:
     def back(connection: Connection) -> None:
         connection.execute(

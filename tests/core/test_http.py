@@ -17,7 +17,7 @@ from tests.rooms import Rooms, rooms
 
 async def refuse(request: web.Request) -> web.Response:
     errors = {
-        "request": RequestError(429, "Slow down.", code="rate_limit_exceeded", retry_after=2.4),
+        "request": RequestError(429, "Slow down.", code="rate_limit_exceeded", retry_after=1.6),
         "ledger": LedgerError("disk full at /secret/path"),
         "engine": EngineTimeout("silent"),
         "bug": ValueError("secret"),

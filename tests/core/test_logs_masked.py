@@ -36,8 +36,7 @@ def masked(stream: io.StringIO) -> str:
 
 def test_a_platforms_reason(stream: io.StringIO) -> None:
     structlog.get_logger().warning("delivery_refused", reason=f"no such user: {', '.join(SECRETS)}", turn=13800138000)
-    assert "13800138000" not in str(SHOWN)
-    line = stream.getvalue().replace("turn", "")
+    line = stream.getvalue()
     assert line.count("13800138000") == 1, "a number of ours stays one"
     assert all(shown in line for shown in SHOWN)
 

@@ -53,6 +53,8 @@ BOUNDS: Mapping[str, Callable[[Any], int]] = {
 }
 MOST = 10_000  # no bound is larger
 
+pytestmark = pytest.mark.process  # as long as one
+
 
 @dataclass(slots=True)
 class Look:

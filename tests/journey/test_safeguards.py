@@ -32,6 +32,8 @@ BEGIN SELECT RAISE(IGNORE); END;
 REFERENCE = """
 CREATE TRIGGER sabotage AFTER UPDATE OF reference ON turns WHEN NEW.reference <> '' AND NEW.state = 'running'
 BEGIN UPDATE turns SET reference = '' WHERE id = NEW.id; END;
+CREATE TRIGGER sabotage_of_the_look AFTER UPDATE OF trouble ON turns WHEN NEW.trouble LIKE '%died'
+BEGIN UPDATE turns SET trouble = 'something else' WHERE id = NEW.id; END;
 """
 BEGUN = """
 CREATE TRIGGER sabotage AFTER UPDATE OF begun ON deliveries WHEN NEW.begun
@@ -45,7 +47,7 @@ BEGIN UPDATE deliveries SET begun = 0 WHERE id = NEW.id; END;
         pytest.param(KEY, "accepted:3", "doubled", id="the unique key of a message"),
         pytest.param(LEASE, "claimed:3", "lost", id="the lease of a turn"),
         pytest.param(ONE_COMMIT, "committed:3", "lost", id="one transaction for a reply and its deliveries"),
-        pytest.param(REFERENCE, "written:3", "fragments", id="the recorded message of a preview"),
+        pytest.param(REFERENCE, "written:3", "fragments", id="the recorded message of a preview, and the look for one that is not"),
         pytest.param(BEGUN, "delivered:2", "doubled", id="the record of a send that began"),
     ],
 )
