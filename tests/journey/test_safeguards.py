@@ -47,7 +47,7 @@ BEGIN UPDATE deliveries SET begun = 0 WHERE id = NEW.id; END;
         pytest.param(KEY, "accepted:3", "doubled", id="the unique key of a message"),
         pytest.param(LEASE, "claimed:3", "lost", id="the lease of a turn"),
         pytest.param(ONE_COMMIT, "committed:3", "lost", id="one transaction for a reply and its deliveries"),
-        pytest.param(REFERENCE, "written:3", "fragments", id="the recorded message of a preview, and the look for one that is not"),
+        pytest.param(REFERENCE, "written:3", "fragments", id="the recorded preview, and the look for one that is not"),
         pytest.param(BEGUN, "delivered:2", "doubled", id="the record of a send that began"),
     ],
 )
