@@ -66,7 +66,7 @@ def _create(ledger: Connection, plan: Plan, wanted: argparse.Namespace) -> int:
         key, secret = keys.create(ledger, CHANNEL, wanted.name, bots, wanted.rate, now)
         detail = {"name": key.name, "bots": bots, "requests_per_minute": wanted.rate}
         write_operated(ledger, "key_created", f"key/{key.id}", detail, now)
-    print(secret)
+    print(secret, flush=True)
     print(f"key {key.id} for {key.name}; it is not shown again", file=sys.stderr)
     return 0
 
