@@ -46,7 +46,7 @@ BEYOND = (
 # What may grow with the people, and how far: maps in which the oldest make room for the newest.
 BOUNDS: Mapping[str, Callable[[Any], int]] = {
     "adapters.slack.incoming.Incoming._chats": lambda _: 2_000,
-    "adapters.telegram.recent.Bounded._values": lambda bounded: bounded._most,  # 5_000 and 10_000
+    "adapters.telegram.recent.Bounded._values": lambda bounded: bounded._most,  # 2_000, of turns that are shown 10_000
     "adapters.wechat.passive.PassiveReplies._trials": lambda _: 10_000,
     "core.growing.GrowingReplies._left": lambda _: 2_000,
     "core.growing.GrowingReplies._stopped": lambda _: 2_000,
