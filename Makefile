@@ -23,7 +23,7 @@ test: setup ## run every test, the real engine's and the browser's included
 
 unit: ## run the tests that need neither the engine nor a browser nor the gateway as a process
 	@$(PREPARE) gateway dev
-	$(BIN)/python -m pytest -m "not engine and not browser and not process"
+	PYTHONHASHSEED=0 $(BIN)/python -m pytest -n auto -m "not engine and not browser and not process"
 
 lint: ## check format, style and types
 	@$(PREPARE) gateway dev

@@ -104,7 +104,9 @@ async def test_in_safe_mode_only_the_message_signature_decides() -> None:
 
 
 @pytest.mark.parametrize(
-    "encrypted", ["AAAA", "no base64", Seal(TOKEN, app_id="wx-other", aes_key=KEY).encrypt("<xml/>")]
+    "encrypted",
+    ["AAAA", "no base64", Seal(TOKEN, app_id="wx-other", aes_key=KEY).encrypt("<xml/>")],
+    ids=["too short", "no base64", "another account's"],
 )
 async def test_a_signed_ciphertext_that_is_broken_is_refused(encrypted: str) -> None:
     async with house(safe=True) as home:
