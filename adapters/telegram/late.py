@@ -2,9 +2,8 @@
 
 A send whose answer is late may have been done; only the answer tells the message's id. So the call goes on for a while
 after its preview was given up. The final text waits for it once more: if the answer comes, it becomes an edit; if not,
-it is sent anew, and the late message is taken back as soon as it is known. What remains is a connection that broke: the
-Bot API has no way to ask what became of that call, and a piece of text may then stand above the reply. After a restart
-nothing is known of such calls either.
+it is sent anew, and the late message is taken back as soon as it is known. Where the connection broke, or the process
+died, lost.py looks for what is there.
 """
 
 from __future__ import annotations

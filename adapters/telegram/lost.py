@@ -3,11 +3,11 @@
 A bot cannot read a chat. But Telegram numbers an account's messages as they come: those of all private chats and basic
 groups in one sequence, those of each supergroup in one of its own (TDLib asks for the former by their number alone:
 core.telegram.org/method/messages.getMessages and channels.getMessages, `get_messages_from_server` in
-MessagesManager.cpp). So what was sent has one of the ids after what was there before, and `BotApi.ours` tells of an id
-whether it is a message of ours. It does not tell which: so one is taken only where no other can be meant, and then it
-is certain. That there is none is never certain: in between lie the messages of all other chats, and a call may still
-be on its way. A chat with topics holds several conversations, and in a business chat the owner's own words look like
-ours: neither is looked through.
+MessagesManager.cpp). So what was sent has one of the next ids after those that were there before, and `BotApi.ours`
+tells of an id whether it is a message of ours. It does not tell which: so one is taken only where no other can be
+meant. That there is none is never certain: in between may lie messages of all other chats, and a call may still be on
+its way. A chat with topics holds several conversations, and in a business chat the owner's own words look like ours:
+neither is looked through. Nor is it known what others send with the same token.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from core.types import Turn
 
 _IDS = 8  # asked for: where a few messages a second come and go, a first text is that near to its question
 _MOST = 2_000  # chats and turns: Telegram takes 30 messages a second, and a turn is handed back within a minute
-_TOLD = 16  # newest ids of ours that are remembered of a chat
 _SEVERAL = -1
 _AGAIN_SECONDS = 0.2  # when there was no room for it
 _LONGEST_SECONDS = 3.0  # without room
@@ -39,15 +38,6 @@ class _Chat:
 
     under_way: int = 0
     doubtful: int = 0  # the turn whose message may be there, 0 for none, _SEVERAL for those of several turns
-    told: tuple[int, ...] = ()  # a deque would take ten times the room
-
-    def tell(self, message_id: int) -> None:
-        """That id is of a message whose turn is known."""
-        self.told = (*self.told, message_id)[-_TOLD:]
-
-    def can_only_be(self, turn_id: int, message_id: int) -> bool:
-        """Whether a message of ours there is what that turn left."""
-        return not self.under_way and self.doubtful in (0, turn_id) and message_id not in self.told
 
 
 class LostMessages:
@@ -73,8 +63,8 @@ class LostMessages:
         self._firsts: Bounded[int, Shown] = Bounded(_MOST)  # turn -> its first message, as far as this process knows
         self._doubts: Bounded[int, int] = Bounded(_MOST)  # turn -> the newest id before its first message was sent
         self._newest: Bounded[int, int] = Bounded(_MOST)  # sequence -> the newest id in it
-        self._sent: Bounded[int, int] = Bounded(_MOST)  # sequence -> the oldest id that this process gave rise to
-        self._seen: Bounded[tuple[int, int], None] = Bounded(_MOST)  # sequence and id of what this process knows of
+        self._sent: Bounded[int, None] = Bounded(_MOST)  # sequences with a message that this process sent
+        self._seen: Bounded[tuple[int, int], None] = Bounded(_MOST)  # sequence and id of what this process knows
 
     def noticed(self, place: Place, message_id: int) -> None:
         """Somebody's message: what is sent from now on has a later id."""
@@ -86,7 +76,9 @@ class LostMessages:
         DeliveryError, `unclear` where that cannot be told."""
         if place.business:
             return await call()
-        chat, after = self._chat(place.chat_id), self._newest.get(_sequence(place.chat_id)) or 0
+        chat, sequence = self._chat(place.chat_id), _sequence(place.chat_id)
+        # As long as none is its own, there may be later ones of a process that died.
+        after, last = self._newest.get(sequence) or 0, sequence in self._sent
         chat.under_way += 1
         try:
             shown = await call()
@@ -101,7 +93,7 @@ class LostMessages:
             return shown
         finally:
             chat.under_way -= 1
-        found = await self._left_behind(turn_id, place.chat_id, after)
+        found = await self._left_behind(turn_id, place.chat_id, after) if last else None
         if found is None:
             raise lost
         self._told(turn_id, found)
@@ -117,8 +109,7 @@ class LostMessages:
         near = self._near(turn, place.chat_id, known)
         found = await self._first_of_ours(turn.id, place.chat_id, near)
         if found is not None:
-            self._chat(found.chat_id).tell(found.message_id)
-            self._firsts.put(turn.id, found)
+            self._settled(turn.id, found)
         return found
 
     def _near(self, turn: Turn, chat_id: int, known: frozenset[str]) -> Iterator[int]:
@@ -130,19 +121,14 @@ class LostMessages:
         free = partial(self._free, sequence, taken | said)
         if after := self._doubts.get(turn.id):
             return free({max(after, *said, 0)})
-        # A process that died sent nothing later.
-        before = None if turn.id in self._doubts else self._sent.get(sequence)
-        old = [one for one in shown if before is None or one.message_id < before]
-        old = [one for one in old if (sequence, one.message_id) not in self._seen]
+        old = [one for one in shown if (sequence, one.message_id) not in self._seen]
         # No reply overtakes an earlier one: what stands above a known message of ours belongs to another.
         above = max((one.message_id for one in old if one.chat_id == chat_id and one.message_id not in said), default=0)
         # More may have been said before the reply was begun, and since; and the process died about its newest message.
         last = max((one.message_id for one in old), default=0)
-        return free({max(message_id, above) for message_id in said}, before, last=last)
+        return free({max(message_id, above) for message_id in said}, last=last)
 
-    def _free(
-        self, sequence: int, taken: Set[int], starts: Set[int], before: int | None = None, *, last: int = 0
-    ) -> Iterator[int]:
+    def _free(self, sequence: int, taken: Set[int], starts: Set[int], *, last: int = 0) -> Iterator[int]:
         """The first ids that are not taken after each start, the last start first, and as many after `last`."""
 
         def after(start: int) -> Iterator[int]:
@@ -151,13 +137,9 @@ class LostMessages:
         near, most = _in_turn(*map(after, sorted(starts, reverse=True))), _IDS
         if last > max(starts, default=last):
             near, most = _in_turn(after(last), near), 2 * _IDS
-        near = islice(near, 2 * most * max(1, len(starts)))
-        return islice(dict.fromkeys(one for one in near if before is None or one < before), most)
+        return islice(dict.fromkeys(islice(near, 2 * most * max(1, len(starts)))), most)
 
     async def _left_behind(self, turn_id: int, chat_id: int, after: int) -> Shown | None:
-        # Until it knows an id of its own, there may be later ones of a process that died.
-        if _sequence(chat_id) not in self._sent:
-            return None
         try:
             found = await self._first_of_ours(turn_id, chat_id, self._free(_sequence(chat_id), frozenset(), {after}))
         except DeliveryError as error:
@@ -167,27 +149,29 @@ class LostMessages:
         return found
 
     async def _first_of_ours(self, turn_id: int, chat_id: int, message_ids: Iterable[int]) -> Shown | None:
-        chat, until = self._chat(chat_id), self._clock() + _LONGEST_SECONDS
+        until = self._clock() + _LONGEST_SECONDS
         for message_id in message_ids:
-            if not chat.can_only_be(turn_id, message_id):
-                continue
             while not self._spare(chat_id):
                 if self._clock() >= until:
                     return None
                 await self._pause(_AGAIN_SECONDS)
             shown = Shown(chat_id, message_id)
-            # Asked again afterwards: something may have been sent meanwhile.
-            if await self._ours(shown) and chat.can_only_be(turn_id, message_id):
-                return shown
+            if await self._ours(shown):
+                return shown if self._can_only_be(turn_id, shown) else None
         return None
 
+    def _can_only_be(self, turn_id: int, shown: Shown) -> bool:
+        """Whether a message of ours is what that turn left; more may have been sent since it was asked for."""
+        chat, seen = self._chat(shown.chat_id), (_sequence(shown.chat_id), shown.message_id) in self._seen
+        return not chat.under_way and chat.doubtful in (0, turn_id) and not seen
+
     def _told(self, turn_id: int, shown: Shown) -> None:
-        chat = self._chat(shown.chat_id)
-        chat.tell(shown.message_id)
-        chat.doubtful = 0  # what is looked for from now on comes after this
+        self._sent.put(_sequence(shown.chat_id), None)
+        self._settled(turn_id, shown)
+
+    def _settled(self, turn_id: int, shown: Shown) -> None:
+        self._chat(shown.chat_id).doubtful = 0  # what is looked for from now on comes after this
         self._notice(shown.chat_id, shown.message_id)
-        sequence = _sequence(shown.chat_id)
-        self._sent.put(sequence, min(shown.message_id, self._sent.get(sequence) or shown.message_id))
         if self._firsts.get(turn_id) is None:
             self._firsts.put(turn_id, shown)
 

@@ -32,13 +32,15 @@ from adapters.telegram.simulated_webhook import LIFETIME_SECONDS, SimulatedWebho
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What goes wrong with one call: refused with `status`, late by `delay` seconds, cut off before (`reset`) or after
-    (`drop`) it was done, never answered though done (`silent`), or answered by something on the way with `body`."""
+    """What goes wrong with one call: refused with `status`, late by `delay` seconds or until `gate` is set, cut off
+    before (`reset`) or after (`drop`) it was done, never answered though done (`silent`), or answered by something on
+    the way with `body`."""
 
     status: int = 0
     description: str = ""
     parameters: Mapping[str, object] | None = None
     delay: float = 0.0
+    gate: asyncio.Event | None = None
     reset: bool = False
     drop: bool = False
     silent: bool = False
@@ -242,6 +244,9 @@ class TelegramSimulator:
         fault = faults.popleft() if faults else Fault()
         if fault.delay:
             await asyncio.sleep(fault.delay)
+        if fault.gate is not None:
+            self._notify()
+            await fault.gate.wait()
         if fault.reset:
             return _cut(request)
         try:

@@ -112,7 +112,7 @@ def _turn(connection: Connection, turn_id: int) -> Turn:
         history_from=row[8],
         prompt_tokens=row[9],
         trouble=row[10],
-        died=row[10] == DIED,
+        died=row[10] == DIED and not _unclear(connection, row[0]),
         behind=bool(row[11]),
     )
 
@@ -124,6 +124,16 @@ def _stored(row: tuple[int, str, str, str, str, float, str, float]) -> StoredMes
 def json_object(text: str) -> JsonObject:
     value = orjson.loads(text)
     return value if isinstance(value, dict) else {}
+
+
+def _unclear(connection: Connection, conversation_id: int) -> bool:
+    """Whether a part of an earlier reply may stand there unknown: it could be taken for what an attempt had shown."""
+    row = connection.execute(
+        "SELECT 1 FROM (SELECT id FROM turns WHERE conversation_id = ? ORDER BY id DESC LIMIT ?) latest"
+        " JOIN deliveries d ON d.turn_id = latest.id WHERE d.state = 'unclear' LIMIT 1",
+        (conversation_id, REFERENCES),
+    ).fetchone()
+    return row is not None
 
 
 def references(connection: Connection, conversation_id: int) -> frozenset[str]:

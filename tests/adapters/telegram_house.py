@@ -36,8 +36,6 @@ from core.types import (
     Receipt,
     ReplyKind,
     Sampling,
-    StoredMessage,
-    Turn,
 )
 
 TOKEN = "6000001:AAsampleTOKENsample"
@@ -234,48 +232,20 @@ async def house(
                 await channel.close()
 
 
-@asynccontextmanager
-async def other_process(home: House, **values: object) -> AsyncIterator[TelegramChannel]:
-    """The channel in another life of the gateway: it knows nothing of what the first one sent."""
-    channel = TelegramChannel(
-        home.channel.name,
-        settings(home.telegram, **values),
-        public_url="",
-        clock=home.clock,
-        pause=home.clock.pause,
-    )
-    channel.routes(cast("Gateway", home.gateway))
-    try:
-        yield channel
-    finally:
-        await channel.close()
-
-
-def turn(*message_ids: int, number: int = 1, chat: int = CUSTOMER, moved_to: int = 0, **address: object) -> Turn:
-    """A turn whose process died; `message_ids` are what was said."""
-    key = ConversationKey("telegram", "support", str(moved_to or chat))
-    said = tuple(
-        StoredMessage(place, "7", "Hello", _address(chat, message_id) | address, "en", 0.0)
-        for place, message_id in enumerate(message_ids, 1)
-    )
-    return Turn(number, 1, key, said, "en", 2, "", 0, 0, died=True)
-
-
 def draft(text: str, reference: str = "", *, turn: int = 1, chat: int = CUSTOMER, quoted: int = 0) -> Draft:
     """A preview of a turn in a private chat, or in a group when the chat's number is negative."""
     key = ConversationKey("telegram", "support", str(chat))
-    return Draft(turn, key, _address(chat, quoted), text, reference)
+    return Draft(turn, key, address(chat, quoted), text, reference)
 
 
 def delivery(
     text: str, reference: str = "", *, turn: int = 1, chat: int = CUSTOMER, quoted: int = 0, part: int = 1
 ) -> Delivery:
     key = ConversationKey("telegram", "support", str(chat))
-    address = _address(chat, quoted)
-    return Delivery(1, turn, key, address, text, ReplyKind.ANSWER, part, part, reference)
+    return Delivery(1, turn, key, address(chat, quoted), text, ReplyKind.ANSWER, part, part, reference)
 
 
-def _address(chat: int, quoted: int) -> dict[str, object]:
+def address(chat: int, quoted: int) -> dict[str, object]:
     return {"chat_id": chat, "chat_type": "private" if chat > 0 else "supergroup", "message_id": quoted}
 
 

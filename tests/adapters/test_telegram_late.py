@@ -7,6 +7,7 @@ import pytest
 from adapters.telegram.simulator import Fault, flood
 from core.errors import DeliveryError
 from tests.adapters.telegram_house import CUSTOMER, delivery, draft, house
+from tests.adapters.telegram_people import ASK, NOTHING, said, turn
 
 
 async def test_a_first_text_that_is_confirmed_late_becomes_the_reply() -> None:
@@ -23,6 +24,17 @@ async def test_a_first_text_that_is_confirmed_late_becomes_the_reply() -> None:
         await home.channel.deliver(delivery("Hello there"))
         assert home.telegram.bot_texts(CUSTOMER) == ["Hello there"]
         assert home.telegram.counts["sendMessage"] == 1
+
+
+async def test_another_attempt_at_the_turn_goes_on_in_a_first_text_that_is_confirmed_late() -> None:
+    async with house(public=False, timeout_seconds=0.4) as home:
+        message_id = said(home.telegram)
+        home.telegram.fail("sendMessage", Fault(delay=0.7))
+        with pytest.raises(DeliveryError):
+            await home.channel.preview(draft("Hel"))
+        found = await home.channel.find(turn(message_id), NOTHING)
+        assert found == f"{CUSTOMER}:{message_id + 1}"
+        assert not home.telegram.counts[ASK]
 
 
 async def test_a_first_text_that_is_confirmed_after_the_reply_is_taken_back() -> None:

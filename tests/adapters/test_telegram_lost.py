@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-import orjson
 import pytest
 from telegram.error import BadRequest
 
-from adapters.telegram import simulated_updates
 from adapters.telegram.refusals import MessageGone, delivery_error
-from adapters.telegram.simulator import Fault, TelegramSimulator, flood
+from adapters.telegram.simulator import Fault, flood
 from core.errors import DeliveryError
-from tests.adapters.telegram_house import CUSTOMER, GROUP, House, delivery, draft, house, other_process, post, turn
-
-ASK = "stopMessageLiveLocation"
-NOTHING: frozenset[str] = frozenset()
-
-
-def said(telegram: TelegramSimulator, chat: int = CUSTOMER, text: str = "Hello") -> int:
-    """A person writes, which the bot is not told; the message's id."""
-    telegram.user_says(chat, text)
-    return telegram.chats.read(chat)[-1].message_id
-
-
-def others_write(telegram: TelegramSimulator, count: int) -> list[str]:
-    """As many other people do; the references of what they wrote."""
-    return [f"{chat}:{said(telegram, chat)}" for chat in range(8_000_000, 8_000_000 + count)]
+from tests.adapters.telegram_house import CUSTOMER, GROUP, House, delivery, draft, house
+from tests.adapters.telegram_people import ASK, NOTHING, other_process, others_write, read, said, turn
 
 
 def changes(home: House) -> int:
@@ -55,11 +40,13 @@ async def test_nothing_is_found_where_nothing_was_shown() -> None:
     async with house(public=False) as home:
         await home.channel.deliver(delivery("To another", chat=8_000_000))
         message_id = said(home.telegram)
+        said(home.telegram)
         await home.channel.deliver(delivery("To another", chat=8_000_000))
         said(home.telegram)
         async with other_process(home) as channel:
-            assert await channel.find(turn(message_id), NOTHING) is None
-        assert 0 < home.telegram.counts[ASK] <= 8
+            assert await channel.find(turn(message_id, message_id + 1), NOTHING) is None
+        asked = [call.parameters["message_id"] for call in home.telegram.calls if call.method == ASK]
+        assert asked == list(range(message_id + 2, message_id + 10))
         assert home.telegram.bot_texts(8_000_000) == ["To another", "To another"]
 
 
@@ -91,7 +78,8 @@ async def test_where_much_is_unknown_it_is_looked_for_about_the_newest_that_is_k
         newest = said(home.telegram, 8_100_000)
         shown = await home.channel.preview(draft("Hel"))
         async with other_process(home) as channel:
-            assert await channel.find(turn(message_id), frozenset({f"8100000:{newest}"})) == shown
+            known = frozenset({f"8100000:{newest}", f"{GROUP}:{newest + 1000}", "nothing of Telegram's"})
+            assert await channel.find(turn(message_id), known) == shown
 
 
 async def test_what_this_process_is_told_says_nothing_of_where_the_dead_one_was() -> None:
@@ -100,22 +88,35 @@ async def test_what_this_process_is_told_says_nothing_of_where_the_dead_one_was(
         others = others_write(home.telegram, 30)
         shown = await dead.preview(draft("Hel"))
         for chat in range(8_200_000, 8_200_020):
-            update = simulated_updates.message(
-                said(home.telegram, chat), chat, {"id": chat, "type": "private"}, "Hello", language="en"
-            )
-            assert await post(home, orjson.dumps({"update_id": chat} | update)) == 200
+            assert await read(home, chat) == 200
         new = [message.source_id for message in home.gateway.received]
         assert len(new) == 20
         assert await home.channel.find(turn(message_id), frozenset({others[-1], *new})) == shown
 
 
-async def test_more_was_said_since() -> None:
+async def test_holes_between_what_is_known_are_looked_at() -> None:
     async with house(public=False) as home:
-        first = said(home.telegram)
+        message_id = said(home.telegram)
+        others = others_write(home.telegram, 30)
         shown = await home.channel.preview(draft("Hel"))
-        others_write(home.telegram, 20)
+        others += others_write(home.telegram, 30)
         async with other_process(home) as channel:
-            assert await channel.find(turn(first, said(home.telegram)), NOTHING) == shown
+            assert await channel.find(turn(message_id), frozenset(others)) == shown
+
+
+async def test_more_was_said_before_and_since() -> None:
+    async with house(public=False) as home:
+        ids = []
+        for _ in range(3):
+            others_write(home.telegram, 20)
+            ids.append(said(home.telegram))
+        others_write(home.telegram, 2)
+        shown = await home.channel.preview(draft("Hel"))
+        async with other_process(home) as channel:
+            assert await channel.find(turn(*ids), NOTHING) == shown
+            others_write(home.telegram, 20)
+        async with other_process(home) as channel:
+            assert await channel.find(turn(ids[-1], said(home.telegram)), NOTHING) == shown
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,9 @@ async def test_private_chats_are_not_looked_through_where_they_have_topics() -> 
         await home.channel.preview(draft("Hel"))
         async with other_process(home) as channel:
             assert await channel.find(turn(message_id), NOTHING) is None
-        assert not home.telegram.counts[ASK]
+            assert not home.telegram.counts[ASK]
+            await channel.find(turn(said(home.telegram, GROUP), chat=GROUP), NOTHING)
+            assert home.telegram.counts[ASK], "a group says so of itself"
 
 
 async def test_a_draft_leaves_nothing_to_be_found() -> None:
@@ -168,17 +171,35 @@ async def test_a_refusal_ends_the_looking_and_is_obeyed() -> None:
         assert home.telegram.counts[ASK] == 1
 
 
-async def test_what_this_process_sends_meanwhile_is_not_taken_for_it() -> None:
+async def test_what_this_process_sent_is_not_taken_for_it() -> None:
     async with house(public=False) as home, other_process(home) as channel:
         message_id = said(home.telegram)
         await channel.deliver(delivery("A notice", turn=2))
         assert await channel.find(turn(message_id), NOTHING) is None
-        home.telegram.fail("sendMessage", Fault(delay=0.2))
-        sending = asyncio.create_task(channel.deliver(delivery("Another", turn=3)))
-        await home.telegram.until(lambda: home.telegram.counts["sendMessage"] == 2)
-        home.telegram.fail(ASK, Fault(delay=0.3))  # it is there when the answer is given
-        assert await channel.find(turn(said(home.telegram)), NOTHING) is None
-        await sending
+
+
+async def test_what_this_process_sends_meanwhile_is_not_taken_for_it() -> None:
+    async with house(public=False) as home, other_process(home) as channel:
+        message_id = said(home.telegram)
+        gate = asyncio.Event()
+        home.telegram.fail(ASK, Fault(gate=gate))
+        finding = asyncio.create_task(channel.find(turn(message_id), NOTHING))
+        await home.telegram.until(lambda: home.telegram.counts[ASK])
+        await channel.deliver(delivery("A notice", turn=2))
+        gate.set()
+        assert await finding is None
+
+
+async def test_what_is_on_its_way_is_not_taken_for_it() -> None:
+    async with house(public=False) as home, other_process(home) as channel:
+        message_id = said(home.telegram)
+        home.telegram.fail("sendMessage", Fault(silent=True))
+        sending = asyncio.create_task(channel.deliver(delivery("A notice", turn=2)))
+        await home.telegram.until(lambda: home.telegram.bot_texts(CUSTOMER))
+        assert await channel.find(turn(message_id), NOTHING) is None
+        assert not sending.done()
+        with pytest.raises(DeliveryError):
+            await sending
 
 
 async def test_a_message_that_could_not_be_written_down_is_remembered() -> None:
@@ -195,80 +216,9 @@ async def test_a_found_message_that_could_not_be_written_down_is_remembered() ->
         shown = await home.channel.preview(draft("Hel"))
         async with other_process(home) as channel:
             assert await channel.find(turn(message_id), NOTHING) == shown
+            asked = home.telegram.counts[ASK]
             assert await channel.find(turn(message_id), NOTHING) == shown
-
-
-@pytest.mark.parametrize("rich", ["", "| a | b |\n|---|---|\n| 1 | 2 |"])
-async def test_a_message_whose_answer_is_lost_is_found(rich: str) -> None:
-    async with house(public=False) as home:
-        await home.channel.deliver(delivery("First"))
-        others_write(home.telegram, 3)
-        home.telegram.fail("sendRichMessage" if rich else "sendMessage", Fault(drop=True))
-        reference = await home.channel.deliver(delivery(rich or "Second", turn=2))
-        first, second = home.telegram.chats.read(CUSTOMER)
-        assert reference == f"{CUSTOMER}:{second.message_id}"
-        assert first.text == "First"
-
-
-async def test_a_first_text_whose_answer_is_lost_is_found_and_grows_on() -> None:
-    async with house(public=False) as home:
-        await home.channel.deliver(delivery("First"))
-        home.telegram.fail("sendMessage", Fault(drop=True))
-        shown = await home.channel.preview(draft("Sec", turn=2))
-        await home.channel.deliver(delivery("Second", shown or "", turn=2))
-        assert home.telegram.bot_texts(CUSTOMER) == ["First", "Second"]
-
-
-async def test_a_message_that_was_not_sent_stays_unclear() -> None:
-    async with house(public=False) as home:
-        await home.channel.deliver(delivery("First"))
-        home.telegram.fail("sendMessage", Fault(reset=True))
-        with pytest.raises(DeliveryError) as caught:
-            await home.channel.deliver(delivery("Second", turn=2))
-        assert caught.value.unclear
-        assert 0 < home.telegram.counts[ASK] <= 8
-
-
-async def test_the_first_message_of_a_process_stays_unclear_since_a_dead_one_may_have_sent_later_ones() -> None:
-    async with house(public=False) as home:
-        said(home.telegram)
-        await home.channel.deliver(delivery("What a process that died had sent"))
-        async with other_process(home) as channel:
-            home.telegram.fail("sendMessage", Fault(drop=True))
-            with pytest.raises(DeliveryError) as caught:
-                await channel.deliver(delivery("Second", turn=2))
-            assert caught.value.unclear
-            assert not home.telegram.counts[ASK]
-
-
-async def test_a_first_text_whose_answer_is_lost_can_be_asked_for() -> None:
-    async with house(public=False) as home, other_process(home) as channel:
-        message_id = said(home.telegram)
-        home.telegram.fail("sendMessage", Fault(drop=True))
-        with pytest.raises(DeliveryError):
-            await channel.preview(draft("Hel", turn=1))
-        found = await channel.find(turn(message_id, number=1), NOTHING)
-        assert found == f"{CUSTOMER}:{home.telegram.chats.read(CUSTOMER)[-1].message_id}"
-
-
-async def test_two_messages_in_doubt_in_one_chat_are_not_told_apart() -> None:
-    async with house(public=False) as home, other_process(home) as channel:
-        message_id = said(home.telegram)
-        home.telegram.fail("sendMessage", Fault(drop=True), times=2)
-        for number in (1, 2):
-            with pytest.raises(DeliveryError):
-                await channel.deliver(delivery(str(number), turn=number))
-        assert await channel.find(turn(message_id, number=1), NOTHING) is None
-
-
-async def test_where_looking_fails_the_send_is_as_unclear_as_before() -> None:
-    async with house(public=False) as home:
-        await home.channel.deliver(delivery("First"))
-        home.telegram.fail("sendMessage", Fault(drop=True))
-        home.telegram.fail(ASK, Fault(reset=True))
-        with pytest.raises(DeliveryError) as caught:
-            await home.channel.deliver(delivery("Second", turn=2))
-        assert caught.value.unclear
+        assert home.telegram.counts[ASK] == asked
 
 
 def test_a_message_of_ours_that_is_no_text_is_not_written_into() -> None:

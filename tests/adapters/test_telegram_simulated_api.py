@@ -88,7 +88,8 @@ async def test_private_chats_and_basic_groups_share_their_numbers_and_supergroup
             telegram.user_says(chat, "hi", chat_type=kind)
             ids.setdefault(chat, []).append(telegram.chats.read(chat)[-1].message_id)
         assert ids == {1: [101, 104], -5: [102, 105], 2: [103, 106], -1_000_000_000_001: [1, 2]}
-        telegram.push({"message": {"message_id": 900, "chat": {"id": 1, "type": "private"}, "text": "later"}})
+        for message_id in (900, 5):
+            telegram.push({"message": {"message_id": message_id, "chat": {"id": 1, "type": "private"}, "text": "x"}})
         await call(telegram, "sendMessage", chat_id=2, text="x")
         assert telegram.chats.read(2)[-1].message_id == 901
 

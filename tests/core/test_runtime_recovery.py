@@ -64,6 +64,16 @@ async def test_what_belongs_to_another_reply_is_left_alone(book: Book, tmp_path:
         assert house.seen() == ["First.", "Certainly."]
 
 
+async def test_what_may_be_an_unclear_part_is_not_written_over(book: Book) -> None:
+    await book.answer("Earlier", parts=["Earlier"])
+    (delivery,) = await book.due()
+    await book.ledger.doubt(delivery.id, "no answer")
+    await book.accept("Two")
+    assert not (await book.take()).died
+    await book.reopen()
+    assert not (await book.take()).died
+
+
 async def test_a_channel_that_can_look_is_asked_again_and_told_why(tmp_path: Path) -> None:
     channel = CollectingChannel(traits=Traits(text_limit=4000))
     async with rooms(tmp_path, channels=[channel]) as house:
