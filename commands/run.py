@@ -10,6 +10,7 @@ from rich.table import Table
 
 from commands import Plan
 
+HOUSE_DOOR = "/console"
 WIDTH = 140  # characters, where there is no terminal
 
 
@@ -32,16 +33,19 @@ def show(plan: Plan, address: str, paths: Mapping[str, tuple[str, ...]]) -> None
     )
     table.add_row("engine", "[yellow]starting[/]", where)
     if "console" in paths:
-        table.add_row("console", "[green]on[/]", _console(plan, address, *paths["console"]))
+        table.add_row("console", "[green]on[/]", _console(plan, address))
     table.add_row("health", "", f"{address}/readyz (JSON), {address}/metrics")
     # On a pipe there is no width to ask for, and a folded table is read by nobody.
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH).print(table)
+    link = next(iter(paths.get("console", ())), HOUSE_DOOR)
+    if link != HOUSE_DOOR and sys.stdout.isatty():
+        print(f"\nThe console, for one person and once: {address}{link}")  # whole: a table would fold it
 
 
-def _console(plan: Plan, address: str, path: str) -> str:
+def _console(plan: Plan, address: str) -> str:
     """Where it is, and how to come in. A link that lets somebody in is shown to a person, never to a log."""
     if plan.settings.console.password is not None:
-        return f"{address}/console"
+        return f"{address}{HOUSE_DOOR}"
     if sys.stdout.isatty():
-        return f"{address}{path}  (lets one person in, once)"
-    return f"{address}/console; set {plan.settings.console.password_env} in .env to sign in"
+        return f"{address}{HOUSE_DOOR}, by the link below"
+    return f"{address}{HOUSE_DOOR}; set {plan.settings.console.password_env} in .env to sign in"

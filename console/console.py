@@ -9,14 +9,16 @@ import structlog
 from aiohttp import web
 
 from console.answers import Answers
-from console.door import NAME, Door
+from console.door import Door
 from console.live import Live
 from console.pages import Pages
 from console.rooms import Rooms
 from core.channel import Gateway
 from core.config import ConsoleSettings
 from core.errors import LedgerError
+from core.ledger.console import TICKETS
 
+TIDY_SECONDS = 3600.0
 INDEX_SECONDS = 1.0  # until what was said can be found
 
 
@@ -27,8 +29,8 @@ class Console:
         self._rooms = rooms
         self._door = Door(
             settings,
-            partial(gateway.keep, NAME),
-            partial(gateway.kept, NAME),
+            partial(gateway.keep, TICKETS),
+            partial(gateway.kept, TICKETS),
             gateway.client_ip,
             rooms.clock,
             secure=secure,
@@ -43,12 +45,16 @@ class Console:
         return self._door.new_link()
 
     async def run(self) -> None:
-        """Keep the search index up to date, until cancelled."""
+        """Keep the search index up to date and forget old tickets, until cancelled."""
+        tidied = 0.0
         try:
             while True:
                 more = 0
                 try:
                     more = await self._rooms.ledger.index()
+                    if self._rooms.clock() - tidied > TIDY_SECONDS:
+                        tidied = self._rooms.clock()
+                        await self._rooms.ledger.forget_tickets(tidied)
                 except LedgerError as error:
                     structlog.get_logger().error("index_waits", reason=str(error))
                 if not more:

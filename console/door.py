@@ -23,7 +23,6 @@ from core.types import JsonObject
 COOKIE = "frontdesk_console"
 CSRF_HEADER = "X-CSRF-Token"
 TRIES_A_MINUTE = 6  # passwords from one address
-NAME = "console"  # whose facts they are, in the ledger
 VIEWER, OPERATOR = "viewer", "operator"
 
 Keep = Callable[[str, JsonObject | None], Awaitable[None]]

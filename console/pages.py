@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mimetypes
 from pathlib import Path
 
 from aiohttp import web
@@ -43,7 +42,7 @@ class Pages:
         name = request.match_info["name"]
         if name not in self._files:
             raise web.HTTPNotFound
-        content_type = TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+        content_type = TYPES[Path(name).suffix]
         if request.headers.get("If-None-Match") == self._tags[name]:
             return web.Response(status=304, headers=HEADERS | {"ETag": self._tags[name]})
         response = web.Response(

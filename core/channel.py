@@ -39,9 +39,7 @@ class Traits:
     split: Callable[[str], list[str]] | None = None  # where parts depend on markup; otherwise by limit and measure
     preview_seconds: float | None = None  # least pause between two previews of one reply; None: shows no growing text
     pull: bool = False  # deliveries are taken by the platform's own requests, not sent by us
-    repeatable: bool = (
-        False  # delivering the same part twice shows it once, or it is looked for before it is sent again
-    )
+    repeatable: bool = False  # delivering a part twice shows it once, or it is looked for before it is sent again
     parallel: int = 8  # deliveries to different conversations on their way at the same time
     answer_seconds: float | None = None  # a reply later than that after its message reaches nobody by itself
 

@@ -44,6 +44,7 @@ class Preview:
         self._task: asyncio.Task[None] | None = None
         self._log = structlog.get_logger().bind(channel=channel.name, turn=turn.id)
         self._behind = turn.behind and not turn.reference
+        self._unclear = False  # a first text may be there whose answer was lost
         self.reference = turn.reference
         self.shown = False  # this attempt's text has been seen by the user
 
@@ -62,6 +63,8 @@ class Preview:
         self._changed.set()
         if self._task is not None:
             await self._task
+        if self._unclear:
+            await self._look()
         return self.reference
 
     async def _run(self) -> None:
@@ -87,9 +90,20 @@ class Preview:
                     await self._record(reference)
             except (DeliveryError, LedgerError) as error:
                 self._log.info("preview_stopped", reason=str(error))
+                self._unclear = not self.reference and isinstance(error, DeliveryError) and error.unclear
                 return
             last_text = text
             await self._pause(started)
+
+    async def _look(self) -> None:
+        """So that the final text lands in that message."""
+        try:
+            reference = await self._channel.find(self._turn, await self._ledger.references(self._turn))
+            if reference is not None:
+                await self._record(reference)
+                self._log.info("preview_found")
+        except (DeliveryError, LedgerError) as error:
+            self._log.info("preview_not_looked_for", reason=str(error))
 
     async def _overtakes(self) -> bool:
         """Look whether the earlier reply has left by now; if it has not, after a while."""

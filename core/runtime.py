@@ -144,7 +144,7 @@ class Runtime:
         if turns:
             self._passing("claimed")
         for turn in turns:
-            task = asyncio.create_task(self._run(turn))
+            task = asyncio.create_task(self._run(turn, self._turns.get(turn.id)))
             self._turns[turn.id] = task
             task.add_done_callback(partial(self._turn_ended, turn.id))
         if len(turns) < room:
@@ -154,10 +154,11 @@ class Runtime:
                 ready_at = await self._ledger.next_ready_at(now)
             await self._sleep(None if ready_at is None else max(0.0, ready_at - self._clock()))
 
-    def _turn_ended(self, turn_id: int, _: asyncio.Task[None]) -> None:
+    def _turn_ended(self, turn_id: int, task: asyncio.Task[None]) -> None:
         if self._held or len(self._turns) >= self._concurrency:
             self._inbox.set()  # the worker waits for room
-        del self._turns[turn_id]
+        if self._turns.get(turn_id) is task:
+            del self._turns[turn_id]
 
     async def _sleep(self, seconds: float | None) -> None:
         try:
@@ -165,13 +166,16 @@ class Runtime:
         except TimeoutError:
             return
 
-    async def _run(self, turn: Turn) -> None:
+    async def _run(self, turn: Turn, earlier: asyncio.Task[None] | None) -> None:
         log = self._log.bind(turn=turn.id, conversation=turn.conversation_id, channel=turn.conversation.channel)
         try:
+            if earlier is not None:  # it was held up for longer than its lease, and would write over what comes now
+                earlier.cancel()
+                await asyncio.wait([earlier])
             await self._answer(turn, log)
         except asyncio.CancelledError:
             await asyncio.shield(self._hand_back(turn, 0.0, counted=False))
-            log.info("turn_handed_back", reason="shutdown")
+            log.info("turn_handed_back", attempt=turn.attempt)
             raise
         except TurnLost:
             log.warning("turn_lost", attempt=turn.attempt)

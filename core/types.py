@@ -100,6 +100,7 @@ class Turn:
     trouble: str = ""  # why the attempt before this one failed
     died: bool = False  # the attempt before this one was cut off: what it had shown may not be recorded
     behind: bool = False  # parts of an earlier reply were still on their way when it was claimed
+    unclear: bool = False  # parts of an earlier reply may have been sent, and nobody knows where they stand
 
     @property
     def text(self) -> str:

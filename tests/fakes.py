@@ -188,7 +188,7 @@ class CollectingChannel:
         self._delivered = _Tally()
 
     def fail_previews(self, *errors: DeliveryError) -> None:
-        """Refuse the next ones, each with one of these errors."""
+        """Refuse the next ones, each with one of these errors; with one that is unclear, it is shown all the same."""
         self._preview_errors.extend(errors)
 
     def fail_deliveries(self, *errors: DeliveryError) -> None:
@@ -220,7 +220,10 @@ class CollectingChannel:
         await self.gate.wait()
         if self._preview_errors:
             self.refused += 1
-            raise self._preview_errors.popleft()
+            error = self._preview_errors.popleft()
+            if error.unclear:
+                self._show(draft.conversation, draft.reference, draft.text)
+            raise error
         self.previews.append(draft)
         reference = self._show(draft.conversation, draft.reference, draft.text)
         self._previewed.add()

@@ -104,6 +104,8 @@ class LostMessages:
         Raises DeliveryError."""
         if place.business or place.topics or turn.conversation.chat_id != str(place.chat_id):  # it has moved since
             return None
+        if turn.unclear:  # it might be taken for a part of an earlier reply, and overwritten
+            return None
         if (shown := self._firsts.get(turn.id)) is not None:
             return shown  # it could not be written down
         near = self._near(turn, place.chat_id, known)

@@ -130,7 +130,8 @@ class Ledger(Protocol):
         """Hand a claimed turn back to the inbox; `counted`: the try counts as an attempt, and `trouble` is why."""
 
     async def references(self, turn: Turn) -> frozenset[str]:
-        """What is known to be shown by the latest turns of that conversation, its own included."""
+        """What is known to stand there by the latest turns of that conversation, its own included, and by the latest
+        turns and messages of its channel: references, and the `source_id` of what was said."""
 
     async def behind(self, turn: Turn) -> bool:
         """Whether parts of an earlier reply in the turn's conversation are still on their way."""

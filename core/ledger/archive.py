@@ -180,7 +180,8 @@ def conversation(connection: Connection, number: int) -> Item | None:
 
 
 def entries(connection: Connection, number: int, before: float, limit: int) -> Page:
-    """The newest `limit` messages and turns of a conversation that are older than `before`, oldest first."""
+    """The newest `limit` messages and turns of a conversation that are older than `before`, oldest first; a few more
+    where those of the same moment would be torn apart, since the next page begins before it."""
     messages = connection.execute(
         "SELECT 'message' AS kind, id, accepted_at AS at, text, state, user, speaker, language FROM messages"
         " WHERE conversation_id = ? AND accepted_at < ? ORDER BY id DESC LIMIT ?",
@@ -198,7 +199,10 @@ def entries(connection: Connection, number: int, before: float, limit: int) -> P
         turn = _named(turns, row)
         found.append(turn | {"cut": bool(turn["cut"]), "deliveries": _deliveries(connection, row[1])})
     found.sort(key=lambda entry: (entry["at"], entry["kind"] == "turn", entry["id"]))
-    return Page(found[-limit:], found[-limit]["at"] if len(found) > limit else None)  # type: ignore[arg-type]
+    first = max(0, len(found) - limit)
+    while first and found[first - 1]["at"] == found[first]["at"]:
+        first -= 1
+    return Page(found[first:], found[first]["at"] if first else None)  # type: ignore[arg-type]
 
 
 def _deliveries(connection: Connection, turn: int) -> list[Item]:

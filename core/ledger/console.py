@@ -7,12 +7,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.audit import AuditEntry
-from core.ledger import archive, erasure, office, people, search, statistics
+from core.ledger import archive, erasure, facts, office, people, search, statistics
 from core.ledger.archive import Item, Page, Wanted
 from core.ledger.office import Stuck
 from core.ledger.sqlite import SqliteLedger
 from core.ledger.writer import Connection
 
+TICKETS = "console"  # whose facts they are
 INDEXED = 500  # messages, and as many turns, in one transaction of the index
 
 
@@ -52,6 +53,10 @@ class ConsoleLedger:
     async def index(self) -> int:
         """Bring the search index up to date by a step; how much it took up. 0: it is."""
         return await self._ledger.write(lambda c: search.index(c, INDEXED))
+
+    async def forget_tickets(self, now: float) -> None:
+        """Those that let nobody in any more."""
+        await self._ledger.write(lambda c: facts.forget_ended(c, TICKETS, now))
 
     async def mark(self, turn: int, mark: str, note: str, who: str, now: float) -> bool:
         """What an operator thinks of a reply: "good", "bad" or ""; False if there is no such reply."""
@@ -94,7 +99,8 @@ class ConsoleLedger:
         def write(connection: Connection) -> list[str]:
             wanted = office.failed(connection) if names is None else names
             done = office.retry_each(connection, wanted, now)
-            self._ledger.audit(connection, AuditEntry("retry", "ledger", {"who": who, "ids": done}), now)
+            if done:
+                self._ledger.audit(connection, AuditEntry("retry", "ledger", {"who": who, "names": done}), now)
             return done
 
         return await self._ledger.write(write)

@@ -23,3 +23,8 @@ def keep(connection: Connection, channel: str, name: str, value: JsonObject | No
 def kept(connection: Connection, channel: str, name: str) -> JsonObject | None:
     row = connection.execute("SELECT value FROM facts WHERE channel = ? AND name = ?", (channel, name)).fetchone()
     return json_object(row[0]) if row else None
+
+
+def forget_ended(connection: Connection, channel: str, now: float) -> None:
+    """Forget those that say themselves until when they hold, and do no more."""
+    connection.execute("DELETE FROM facts WHERE channel = ? AND json_extract(value, '$.until') <= ?", (channel, now))

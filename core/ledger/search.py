@@ -94,10 +94,11 @@ def index(connection: Connection, limit: int) -> int:
         "INSERT OR IGNORE INTO found_later (id) VALUES (?)",
         [(_turn_row(turn),) for turn, _, state in turns if state in {"running", "waiting"}],
     )
-    connection.execute(
-        "UPDATE found_to SET messages = ?, turns = ?",
-        (messages[-1][0] if messages else messages_to, turns[-1][0] if turns else turns_to),
-    )
+    if messages or turns:  # else nothing is written, and nothing has to reach the disk
+        connection.execute(
+            "UPDATE found_to SET messages = ?, turns = ?",
+            (messages[-1][0] if messages else messages_to, turns[-1][0] if turns else turns_to),
+        )
     return len(messages) + len(turns) + _index_later(connection, limit)
 
 

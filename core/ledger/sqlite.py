@@ -173,7 +173,7 @@ class SqliteLedger:
         )
 
     async def references(self, turn: Turn) -> frozenset[str]:
-        return await self._reading.run(lambda c: turns.references(c, turn.conversation_id))
+        return await self._reading.run(lambda c: turns.references(c, turn))
 
     async def behind(self, turn: Turn) -> bool:
         return await self._reading.run(lambda c: turns.behind(c, turn.id))

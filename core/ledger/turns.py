@@ -25,6 +25,11 @@ OPEN_PARTS = (
     "EXISTS (SELECT 1 FROM deliveries d WHERE d.conversation_id = t.conversation_id"
     " AND d.state IN ('pending', 'sending'))"
 )
+UNCLEAR_PARTS = (
+    "EXISTS (SELECT 1 FROM (SELECT id FROM turns WHERE conversation_id = t.conversation_id ORDER BY id DESC LIMIT 4) n"
+    " JOIN deliveries d ON d.turn_id = n.id WHERE d.reference = '' AND (d.state = 'unclear' OR d.doubts > 0))"
+)
+LATEST = 500  # turns and messages of all conversations that show how far a channel's had come
 REFERENCES = 50  # turns of a conversation that may be mistaken for what died
 DIED = "the process or the worker that answered it died"
 
@@ -92,7 +97,7 @@ def _claim(
 def _turn(connection: Connection, turn_id: int) -> Turn:
     row = connection.execute(
         "SELECT t.conversation_id, c.channel, c.bot, c.chat_id, c.thread_id, c.language, t.attempt, t.reference,"  # noqa: S608 - a constant
-        f" c.history_from, c.prompt_tokens, t.trouble, {OPEN_PARTS}"
+        f" c.history_from, c.prompt_tokens, t.trouble, {OPEN_PARTS}, {UNCLEAR_PARTS}"
         " FROM turns t JOIN conversations c ON c.id = t.conversation_id WHERE t.id = ?",
         (turn_id,),
     ).fetchone()
@@ -112,8 +117,9 @@ def _turn(connection: Connection, turn_id: int) -> Turn:
         history_from=row[8],
         prompt_tokens=row[9],
         trouble=row[10],
-        died=row[10] == DIED and not _unclear(connection, row[0]),
+        died=row[10] == DIED,
         behind=bool(row[11]),
+        unclear=bool(row[12]),
     )
 
 
@@ -126,22 +132,16 @@ def json_object(text: str) -> JsonObject:
     return value if isinstance(value, dict) else {}
 
 
-def _unclear(connection: Connection, conversation_id: int) -> bool:
-    """Whether a part of an earlier reply may stand there unknown: it could be taken for what an attempt had shown."""
-    row = connection.execute(
-        "SELECT 1 FROM (SELECT id FROM turns WHERE conversation_id = ? ORDER BY id DESC LIMIT ?) latest"
-        " JOIN deliveries d ON d.turn_id = latest.id WHERE d.state = 'unclear' LIMIT 1",
-        (conversation_id, REFERENCES),
-    ).fetchone()
-    return row is not None
-
-
-def references(connection: Connection, conversation_id: int) -> frozenset[str]:
+def references(connection: Connection, turn: Turn) -> frozenset[str]:
     rows = connection.execute(
         "SELECT reference FROM (SELECT reference FROM turns WHERE conversation_id = ?1 ORDER BY id DESC LIMIT ?2)"
         " UNION SELECT d.reference FROM (SELECT id FROM turns WHERE conversation_id = ?1 ORDER BY id DESC LIMIT ?2) t"
-        " JOIN deliveries d ON d.turn_id = t.id",
-        (conversation_id, REFERENCES),
+        " JOIN deliveries d ON d.turn_id = t.id"
+        " UNION SELECT t.reference FROM (SELECT conversation_id, reference FROM turns ORDER BY id DESC LIMIT ?3) t"
+        " JOIN conversations c ON c.id = t.conversation_id WHERE c.channel = ?4"
+        " UNION SELECT reference FROM (SELECT * FROM deliveries ORDER BY id DESC LIMIT ?3) WHERE channel = ?4"
+        " UNION SELECT source_id FROM (SELECT * FROM messages ORDER BY id DESC LIMIT ?3) WHERE channel = ?4",
+        (turn.conversation_id, REFERENCES, LATEST, turn.conversation.channel),
     ).fetchall()
     return frozenset(reference for (reference,) in rows if reference)
 

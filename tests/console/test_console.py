@@ -6,7 +6,10 @@ import asyncio
 import csv
 import io
 import json
+import os
+import re
 import sqlite3
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
@@ -270,10 +273,51 @@ async def test_pages_come_with_a_policy_and_without_secrets(tmp_path: Path) -> N
         assert (await there.http.get("/console/api/nothing")).status == 404
 
 
-async def test_without_a_password_a_link_lets_in_once(tmp_path: Path) -> None:
+async def test_a_pipe_shows_no_link(tmp_path: Path) -> None:
     async with site(tmp_path, FRONTDESK_CONSOLE_PASSWORD="") as there:
         answer = await there.http.get("/console/enter?token=guessed", allow_redirects=False)
         assert (answer.status, answer.headers["Location"]) == (303, "/console/sign-in?failed=link")
         answer = await there.http.post("/console/api/sign-in", json={"password": OPERATOR})
         assert answer.status == 401
     assert "token=" not in (tmp_path / "gateway.log").read_text()
+
+
+async def test_a_terminal_shows_a_link_that_lets_one_person_in(tmp_path: Path) -> None:
+    mine, theirs = os.openpty()
+    variables = (
+        SECRETS | SETTINGS | {"PATH": os.environ["PATH"], "FRONTDESK__ENGINE__BASE_URL": "http://127.0.0.1:9/v1"}
+    )
+    variables["FRONTDESK__LEDGER__URL"] = f"sqlite:///{tmp_path / 'bench.db'}"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(HOME / "main.py")), stdout=theirs, stderr=asyncio.subprocess.DEVNULL, env=variables
+    )
+    os.close(theirs)
+    try:
+        link = await asyncio.wait_for(asyncio.to_thread(_link, mine), 30)
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as http:
+            assert (await http.get(link)).status == 200
+            (ticket,) = http.cookie_jar
+            told = await http.get(URL(link).with_path("/console/api/me").with_query(None))
+            assert (await told.json())["role"] == "operator"
+        assert ticket["httponly"] and ticket["samesite"] == "Strict"
+        async with aiohttp.ClientSession() as http:
+            answer = await http.get(link, allow_redirects=False)
+            assert answer.headers["Location"] == "/console/sign-in?failed=link", "it was used"
+    finally:
+        process.terminate()
+        await process.wait()
+        os.close(mine)
+
+
+def _link(terminal: int) -> str:
+    """Reads until the link is there, whole and in one line."""
+    shown = ""
+    while not (found := re.search(r"(http://\S+/console/enter\?token=\S{43})\s", shown)):
+        shown += os.read(terminal, 4096).decode()
+    return found.group(1)
+
+
+async def test_it_can_be_switched_off(tmp_path: Path) -> None:
+    async with site(tmp_path, FRONTDESK__CONSOLE__ENABLED="false") as there:
+        for path in ("/console", "/console/api/me", "/console/static/app.js"):
+            assert (await there.http.get(path)).status == 404, path

@@ -101,6 +101,30 @@ async def test_a_conversation_with_all_that_became_of_it(book: Book) -> None:
     assert await console(book).conversation(99) is None
 
 
+async def test_no_page_tears_a_moment_apart(book: Book) -> None:
+    for _ in range(3):  # a message and its answer of one moment, as a command and its notice are
+        await book.answer(chat="one")
+        book.clock.advance(1)
+    seen: list[object] = []
+    before: float | None = float("inf")
+    while before is not None:
+        page = await console(book).entries(1, before, 1)
+        seen = [(entry["kind"], entry["id"]) for entry in page.items] + seen
+        before = page.next
+    assert seen == [("message", 1), ("turn", 1), ("message", 2), ("turn", 2), ("message", 3), ("turn", 3)]
+
+
+async def test_tickets_that_let_nobody_in_are_forgotten(book: Book) -> None:
+    for name, until in (("old", 10.0), ("new", 30.0)):
+        await book.ledger.keep("console", name, {"until": until})
+    await book.ledger.keep("slack", "account", {"until": 1.0})
+    await book.ledger.keep("console", "no end", {})
+    await console(book).forget_tickets(20.0)
+    kept = [await book.ledger.kept(*fact) for fact in (("console", "old"), ("console", "new"), ("slack", "account"))]
+    assert kept == [None, {"until": 30.0}, {"until": 1.0}]
+    assert await book.ledger.kept("console", "no end") == {}
+
+
 async def test_an_opinion_is_kept_with_the_reply_and_in_the_record(book: Book) -> None:
     await book.answer(chat="one")
     assert await console(book).mark(1, "bad", "Too short", "console/operator", book.clock())
@@ -200,6 +224,7 @@ async def test_what_is_stuck_is_tried_again(book: Book) -> None:
     assert await console(book).retry(["d1", "d9"], "console/operator", book.clock()) == ["d1"]
     assert await book.send() == ["Answer"]
     assert await console(book).retry(None, "console/operator", book.clock()) == []
+    assert [action for action, _, _ in book.store.audit()].count("retry") == 1
 
 
 async def test_erasing_beside_the_gateway(book: Book) -> None:

@@ -105,7 +105,21 @@ def test_the_last_slash_of_an_address_does_not_count(read: Read) -> None:
     assert read('[server]\npublic_url = "https://bot.example.com/"').server.public_url == "https://bot.example.com"
 
 
+def test_the_houses_own_secrets_stand_in_the_variables_that_are_named(read: Read) -> None:
+    assert read().engine.api_key is None
+    by_default = read(dotenv="FRONTDESK_ENGINE_API_KEY=from-env\nFRONTDESK_CONSOLE_PASSWORD=a long password")
+    assert by_default.engine.api_key == SecretStr("from-env")
+    assert by_default.console.password == SecretStr("a long password")
+    named = read('[engine]\napi_key_env = "OTHER_KEY"', OTHER_KEY="other", FRONTDESK_ENGINE_API_KEY="usual")
+    assert named.engine.api_key == SecretStr("other")
+
+
 # Mistakes
+
+
+def test_a_short_password_of_the_console_is_refused_wherever_it_stands(read: Read) -> None:
+    (problem,) = problems(lambda: read(FRONTDESK_CONSOLE_VIEWER_PASSWORD="short"))
+    assert problem.startswith("console: ") and "10 characters" in problem and "short" not in problem
 
 
 def test_every_mistake_is_named_at_once(read: Read) -> None:

@@ -25,7 +25,7 @@ PROCESS = Path(__file__).with_name("ledger_process.py")
 # The inbox and the index of open deliveries hold what is to be done, not what is stored.
 BOUNDED = (
     *("SCAN inbox USING INDEX inbox_order", "SCAN turns USING INDEX turns_running"),
-    *("SCAN deliveries USING INDEX deliveries_open", "SCAN (subquery", "SCAN latest"),
+    *("SCAN deliveries USING INDEX deliveries_open", "SCAN (subquery", "SCAN n"),
 )
 ROOT = PROCESS.parents[2]
 

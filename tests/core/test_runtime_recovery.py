@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,10 +10,10 @@ import pytest
 
 from core.channel import Traits
 from core.errors import DeliveryError
-from core.types import Draft, MessageState
-from tests.contract.ledgers import Book, SqliteStore
-from tests.fakes import CollectingChannel
-from tests.rooms import rooms
+from core.types import Draft, InboundMessage, MessageState
+from tests.contract.ledgers import AT_ONCE, GENEROUS, Book, SqliteStore, key
+from tests.fakes import CollectingChannel, FakeEngine
+from tests.rooms import Rooms, rooms
 
 
 @pytest.fixture
@@ -64,14 +65,78 @@ async def test_what_belongs_to_another_reply_is_left_alone(book: Book, tmp_path:
         assert house.seen() == ["First.", "Certainly."]
 
 
-async def test_what_may_be_an_unclear_part_is_not_written_over(book: Book) -> None:
+async def test_a_channel_is_told_of_parts_that_may_stand_there(book: Book) -> None:
     await book.answer("Earlier", parts=["Earlier"])
     (delivery,) = await book.due()
-    await book.ledger.doubt(delivery.id, "no answer")
     await book.accept("Two")
-    assert not (await book.take()).died
+    assert not (await book.take()).unclear, "it is on its way"
+    await book.ledger.doubt(delivery.id, "no answer")
     await book.reopen()
-    assert not (await book.take()).died
+    turn = await book.take()
+    assert (turn.died, turn.unclear) == (True, True)
+
+
+async def test_what_is_known_reaches_over_the_channel(book: Book) -> None:
+    for channel, chat in (("web", "one"), ("web", "two"), ("phone", "three")):
+        message = InboundMessage(f"e-{chat}", key(chat, channel), chat, "Hello", source_id=f"said-{chat}")
+        await book.ledger.accept(message, GENEROUS, AT_ONCE, book.clock())
+        turn = await book.take()
+        await book.ledger.previewed(turn, f"shown-{chat}")
+        await book.commit(turn, parts=["x", "y"])
+        for _ in range(2):
+            (delivery,) = await book.due(channel)
+            await book.ledger.sent(delivery.id, f"sent-{chat}-{delivery.part}", book.clock())
+    await book.accept(book.message(chat="one"))
+    known = await book.ledger.references(await book.take())
+    assert known >= {"said-one", "said-two", "shown-one", "shown-two", "sent-one-2", "sent-two-2"}
+    assert not {reference for reference in known if "three" in reference}
+
+
+async def test_a_first_text_whose_answer_was_lost_becomes_the_reply(tmp_path: Path) -> None:
+    engine, refused = FakeEngine(), asyncio.Event()
+    engine.enqueue(["Certai", refused, "nly."])
+    async with rooms(tmp_path, engine=engine) as house:
+        house.channel.fail_previews(DeliveryError("no answer", unclear=True))
+        await house.say("Hello")
+        await house.until(lambda: house.channel.refused == 1)
+        refused.set()
+        await house.channel.delivered(1)
+        assert house.seen() == ["Certainly."]
+
+
+async def test_an_attempt_that_lost_its_lease_writes_over_nothing(tmp_path: Path) -> None:
+    engine, stuck, slow = FakeEngine(), asyncio.Event(), asyncio.Event()
+    engine.enqueue(["Old ", stuck, "text."])
+    engine.enqueue(["New ", slow, "text."])
+    engine.enqueue(["Another ", slow, "one."])
+    async with rooms(tmp_path, engine=engine, concurrency=2) as house:
+        house.channel.gate.clear()  # its first text is on its way to the platform
+        await house.say("Hello", event="one")
+        await engine.called(1)
+        await house.ledger.reclaim(house.clock() + 1000)  # as after a process stood still
+        house.runtime.look_again()
+        await house.until(lambda: bool(engine.aborted))
+        await quiet(house)
+        assert len(engine.requests) == 1, "the next attempt waits until that text has arrived"
+        house.channel.gate.set()
+        await engine.called(2)
+        for chat in ("another", "a third"):
+            await house.say("And you?", chat=chat)
+        await engine.called(3)
+        await quiet(house)
+        assert len(engine.requests) == 3, "it has one of the two places"
+        stuck.set()
+        slow.set()
+        await house.channel.delivered(3)
+        assert [house.seen(), house.seen("another")] == [["New text."], ["Another one."]]
+        assert await house.ledger.state("web", "one") is MessageState.ANSWERED
+
+
+async def quiet(house: Rooms) -> None:
+    """Whatever was to be claimed by now is."""
+    for _ in range(5):
+        await house.ledger.claim(0.0, 60.0, 20, 1)  # behind theirs in the writer's queue; nothing is ready at 0
+        await house.ledger.counts()
 
 
 async def test_a_channel_that_can_look_is_asked_again_and_told_why(tmp_path: Path) -> None:

@@ -113,6 +113,21 @@ async def test_who_was_erased_leaves_no_word_in_the_file(book: Book, tmp_path: P
         assert b"lieblingsfarbe" not in path.read_bytes().lower(), path.name
 
 
+async def test_an_index_that_is_up_to_date_writes_nothing(book: Book) -> None:
+    await book.accept(book.message("Hello", chat="one"))
+    there = await indexed(book)
+    before = await changes(book)
+    for _ in range(3):
+        assert await there.index() == 0
+    assert await changes(book) == before
+
+
+async def changes(book: Book) -> int:
+    """Rows that the writer's connection has ever changed."""
+    assert isinstance(book.ledger, SqliteLedger)
+    return int(await book.ledger.write(lambda c: c.execute("SELECT total_changes()").fetchone()[0]))
+
+
 async def test_what_is_forgotten_is_not_found(book: Book) -> None:
     await book.accept(book.message("Old news", chat="one"))
     await book.commit(await book.take(), "Old answer")
