@@ -55,6 +55,12 @@ class Chat:
     def lose(self, method: str, fault: Fault, times: int = 1) -> None:
         self.house.workspace.fail(method, fault, times)
 
+    async def lose_a_preview(self) -> None:
+        """It is on its way, its answer is lost, and it is not seen when it is looked for."""
+        self.lose("chat.postMessage", LOST)
+        with pytest.raises(DeliveryError):
+            await self.house.channel.preview(self.growing())
+
     def lost_call(self) -> Call:
         return next(call for call in self.house.workspace.calls if call.method == "chat.postMessage")
 
@@ -272,9 +278,7 @@ async def test_a_preview_whose_answer_was_lost_goes_on_growing() -> None:
 
 async def test_a_preview_that_turns_up_late_becomes_the_answer() -> None:
     async with a_chat() as chat:
-        chat.lose("chat.postMessage", LOST)
-        with pytest.raises(DeliveryError):
-            await chat.house.channel.preview(chat.growing())
+        await chat.lose_a_preview()
         chat.house.workspace.arrive(chat.lost_call())
         chat.lose("chat.update", SAID_NO)
         assert await chat.refused(chat.part()) == (False, True, 60.0)
@@ -289,9 +293,7 @@ async def test_a_preview_that_turns_up_late_becomes_the_answer() -> None:
 @pytest.mark.parametrize("fault", [DROPPED, LOST])
 async def test_a_late_preview_whose_edit_was_lost_is_in_doubt(fault: Fault) -> None:
     async with a_chat() as chat:
-        chat.lose("chat.postMessage", LOST)
-        with pytest.raises(DeliveryError):
-            await chat.house.channel.preview(chat.growing())
+        await chat.lose_a_preview()
         chat.house.workspace.arrive(chat.lost_call())
         chat.lose("chat.update", fault)
         if fault is DROPPED:
@@ -305,9 +307,7 @@ async def test_a_late_preview_whose_edit_was_lost_is_in_doubt(fault: Fault) -> N
 
 async def test_a_late_preview_that_cannot_be_edited_is_left() -> None:
     async with a_chat() as chat:
-        chat.lose("chat.postMessage", LOST)
-        with pytest.raises(DeliveryError):
-            await chat.house.channel.preview(chat.growing())
+        await chat.lose_a_preview()
         chat.house.workspace.arrive(chat.lost_call())
         chat.lose("chat.update", Fault(error="edit_window_closed"))
         await chat.sent(chat.part())
@@ -316,9 +316,7 @@ async def test_a_late_preview_that_cannot_be_edited_is_left() -> None:
 
 async def test_a_preview_that_never_comes_holds_up_nothing() -> None:
     async with a_chat() as chat:
-        chat.lose("chat.postMessage", LOST)
-        with pytest.raises(DeliveryError):
-            await chat.house.channel.preview(chat.growing())
+        await chat.lose_a_preview()
         chat.lose("conversations.history", SAID_NO)
         await chat.sent(chat.part())
         assert chat.texts == ["the answer"]
@@ -352,9 +350,7 @@ async def test_a_preview_that_cannot_be_edited_is_not_taken_for_the_answer(fault
 
 async def test_no_second_part_goes_into_a_preview() -> None:
     async with a_chat() as chat:
-        chat.lose("chat.postMessage", LOST)
-        with pytest.raises(DeliveryError):
-            await chat.house.channel.preview(chat.growing())
+        await chat.lose_a_preview()
         chat.house.workspace.arrive(chat.lost_call())
         looks = chat.looks
         await chat.sent(chat.part(part=2, parts=2, text="its end"))

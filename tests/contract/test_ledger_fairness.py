@@ -5,43 +5,30 @@ The order of claims is held against a model that is one line long: the least rec
 
 from __future__ import annotations
 
-import asyncio
-import tempfile
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, precondition, rule
 
 from core.types import Turn
-from tests.contract.ledgers import STORES, Book, Store
+from tests.contract.ledgers import STORES, Book
+from tests.contract.machines import BookMachine, Make, run
 
 PLACES = 5
 USERS = st.sampled_from("abcd")
 NUMBERS = st.integers(min_value=0, max_value=20)
 
 
-class FairMachine(RuleBasedStateMachine):
+class FairMachine(BookMachine):
     """Who waits, who was served when, and who runs: beside the ledger."""
 
-    def __init__(self, make: Callable[[Path], Store]) -> None:
-        super().__init__()
-        self._runner = asyncio.Runner()
-        self._folder = tempfile.TemporaryDirectory()
-        self._book = Book(make(Path(self._folder.name)))
-        self._runner.run(self._book.open())
+    def __init__(self, make: Make) -> None:
+        super().__init__(make)
         self._waiting: dict[str, tuple[int, str]] = {}  # chat -> its oldest waiting message, and whose it is
         self._late: dict[str, list[tuple[int, str]]] = {}  # what came while a turn of the chat ran
         self._served: dict[str, float] = {}
         self._running: dict[str, Turn] = {}
-
-    def teardown(self) -> None:
-        self._runner.run(self._book.ledger.close())
-        self._runner.close()
-        self._folder.cleanup()
 
     @rule(user=USERS, chat=NUMBERS)
     def write(self, user: str, chat: int) -> None:
@@ -105,16 +92,7 @@ class FairMachine(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("name", sorted(STORES))
 def test_users_take_turns(name: str) -> None:
-    run_state_machine_as_test(
-        lambda: FairMachine(STORES[name]),  # type: ignore[arg-type]  # it is only called
-        settings=settings(
-            max_examples=40,
-            stateful_step_count=25,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run(FairMachine, STORES[name], examples=40, steps=25)
 
 
 async def test_one_user_leaves_places_for_others(book: Book) -> None:

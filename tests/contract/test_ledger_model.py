@@ -5,34 +5,25 @@ Also: one running turn in each conversation, and the order in which things were 
 
 from __future__ import annotations
 
-import asyncio
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, precondition, rule
 
 from core.errors import TurnLost
 from core.types import Delivery, InboundMessage, MessageState, Turn
-from tests.contract.ledgers import GENEROUS, STORES, Book, Store
+from tests.contract.ledgers import GENEROUS, STORES
+from tests.contract.machines import BookMachine, Make, run
 
 CHATS = st.sampled_from(["a", "b", "c"])
 USERS = st.sampled_from(["u", "v"])
 PICK = st.integers(min_value=0, max_value=1000)
 
 
-class LedgerMachine(RuleBasedStateMachine):
+class LedgerMachine(BookMachine):
     """What the world has seen of the ledger, beside the ledger."""
 
-    def __init__(self, make: Callable[[Path], Store]) -> None:
-        super().__init__()
-        self._runner = asyncio.Runner()
-        self._folder = tempfile.TemporaryDirectory()
-        self._book = Book(make(Path(self._folder.name)))
-        self._runner.run(self._book.open())
+    def __init__(self, make: Make) -> None:
+        super().__init__(make)
         self._accepted: list[tuple[InboundMessage, int]] = []  # with its row
         self._open: dict[str, list[int]] = {}  # chat -> rows that wait for an answer, in order
         self._running: dict[str, Turn] = {}
@@ -44,9 +35,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self._runner.run(self._drain())
-        self._runner.run(self._book.ledger.close())
-        self._runner.close()
-        self._folder.cleanup()
+        super().teardown()
 
     # Rules
 
@@ -202,13 +191,4 @@ class LedgerMachine(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("name", sorted(STORES))
 def test_no_order_of_events_breaks_a_promise(name: str) -> None:
-    run_state_machine_as_test(
-        lambda: LedgerMachine(STORES[name]),  # type: ignore[arg-type]  # it is only called
-        settings=settings(
-            max_examples=30,
-            stateful_step_count=30,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    run(LedgerMachine, STORES[name], examples=30, steps=30)

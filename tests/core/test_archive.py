@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
-
 from core.ledger import Admission
 from core.ledger.archive import Item, Wanted
 from core.ledger.console import ConsoleLedger
 from core.ledger.sqlite import SqliteLedger
 from core.throttle import Rate
 from core.types import MessageState
-from tests.contract.ledgers import GENEROUS, Book, SqliteStore
-
-
-@pytest.fixture
-async def book(tmp_path: Path) -> AsyncIterator[Book]:
-    book = Book(SqliteStore(tmp_path))
-    await book.open()
-    yield book
-    await book.ledger.close()
+from tests.contract.ledgers import GENEROUS, Book
 
 
 def console(book: Book) -> ConsoleLedger:

@@ -6,7 +6,6 @@ import asyncio
 import dataclasses
 import hashlib
 import sys
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -26,14 +25,6 @@ from tests.contract.ledgers import AT_ONCE, Book, SqliteStore, key
 from tests.core.audit_house import file, named, path, recipe, sound, told, verdict
 
 SAMPLING = Sampling(temperature=0.25, top_p=0.95, max_tokens=77, frequency_penalty=0.1)
-
-
-@pytest.fixture
-async def book(tmp_path: Path) -> AsyncIterator[Book]:
-    book = Book(SqliteStore(tmp_path))
-    await book.open()
-    yield book
-    await book.ledger.close()
 
 
 class Unmasked(SqliteStore):

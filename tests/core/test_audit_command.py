@@ -9,7 +9,6 @@ import io
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,12 +30,9 @@ Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-async def book(tmp_path: Path) -> AsyncIterator[Book]:
-    book = Book(SqliteStore(tmp_path))
-    await book.open()
+async def book(book: Book) -> Book:
     await book.answer("Blue")
-    yield book
-    await book.ledger.close()
+    return book
 
 
 def plan(book: Book, *arguments: str) -> Plan:

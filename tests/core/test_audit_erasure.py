@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
-import pytest
 from sqlite_utils import Database
 
 from core.ledger import erasure, office
@@ -18,14 +16,6 @@ from tests.contract.ledgers import Book, SqliteStore, key
 from tests.core.audit_house import file, named, path, sound, told, verdict
 
 PERSON = "person-4711"
-
-
-@pytest.fixture
-async def book(tmp_path: Path) -> AsyncIterator[Book]:
-    book = Book(SqliteStore(tmp_path))
-    await book.open()
-    yield book
-    await book.ledger.close()
 
 
 def erase(book: Book, user: str = PERSON, channel: str = "web") -> int:

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
-
 from core.ledger import keys, office
-from tests.contract.ledgers import Book, SqliteStore
+from tests.contract.ledgers import Book
 
 
-@pytest.fixture
-async def ledger(tmp_path: Path) -> AsyncIterator[Path]:
-    book = Book(SqliteStore(tmp_path))
-    await book.open()
-    yield tmp_path / "ledger.db"
-    await book.ledger.close()
-
-
-async def test_a_key_is_known_by_its_digest_only(ledger: Path) -> None:
+async def test_a_key_is_known_by_its_digest_only(book: Book, tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.db"
     with office.opened(ledger) as connection:
         first, secret = keys.create(connection, "api", "the shop", ["support"], 30.0, 1.0)
         second, other = keys.create(connection, "api", "everybody", [], None, 2.0)
@@ -31,8 +21,8 @@ async def test_a_key_is_known_by_its_digest_only(ledger: Path) -> None:
         assert secret.encode() not in path.read_bytes()
 
 
-async def test_a_revoked_key_stays_listed(ledger: Path) -> None:
-    with office.opened(ledger) as connection:
+async def test_a_revoked_key_stays_listed(book: Book, tmp_path: Path) -> None:
+    with office.opened(tmp_path / "ledger.db") as connection:
         key, _ = keys.create(connection, "api", "the shop", [], None, 1.0)
         assert keys.revoke(connection, "api", key.id, 5.0) == key
         assert keys.revoke(connection, "api", key.id, 6.0) is None, "it is already"

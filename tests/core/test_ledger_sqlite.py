@@ -8,7 +8,6 @@ import re
 import signal
 import sqlite3 as stdlib
 import sys
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -28,14 +27,6 @@ BOUNDED = (
     *("SCAN deliveries USING INDEX deliveries_open", "SCAN (subquery", "SCAN n"),
 )
 ROOT = PROCESS.parents[2]
-
-
-@pytest.fixture
-async def book(tmp_path: Path) -> AsyncIterator[Book]:
-    book = Book(SqliteStore(tmp_path))
-    await book.open()
-    yield book
-    await book.ledger.close()
 
 
 def opened(book: Book) -> SqliteLedger:

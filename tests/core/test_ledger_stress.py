@@ -25,13 +25,10 @@ pytestmark = pytest.mark.process
 
 
 @pytest.fixture
-async def book(tmp_path: Path) -> AsyncIterator[Book]:
-    book = Book(SqliteStore(tmp_path))
-    await book.open()
+async def book(book: Book) -> Book:
     for number in range(200):
         await book.accept(book.message(f"before {number}", user=f"user-{number % 20}", chat=f"chat-{number % 20}"))
-    yield book
-    await book.ledger.close()
+    return book
 
 
 class Beside:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -17,14 +16,6 @@ from tests.contract.ledgers import Book, SqliteStore, key
 
 SECRET = "Meine Kundennummer ist 7003-Blau"
 ANSWER = "Ihre 7003-Blau ist unterwegs"
-
-
-@pytest.fixture
-async def book(tmp_path: Path) -> AsyncIterator[Book]:
-    book = Book(SqliteStore(tmp_path))
-    await book.open()
-    yield book
-    await book.ledger.close()
 
 
 def path(book: Book) -> Path:

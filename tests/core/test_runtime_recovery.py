@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
-
-import pytest
 
 from core.channel import Traits
 from core.errors import DeliveryError
 from core.types import Draft, InboundMessage, MessageState
-from tests.contract.ledgers import AT_ONCE, GENEROUS, Book, SqliteStore, key
+from tests.contract.ledgers import AT_ONCE, GENEROUS, Book, key
 from tests.fakes import CollectingChannel, FakeEngine
 from tests.rooms import Rooms, rooms
-
-
-@pytest.fixture
-async def book(tmp_path: Path) -> AsyncIterator[Book]:
-    book = Book(SqliteStore(tmp_path))
-    await book.open()
-    yield book
-    await book.ledger.close()
 
 
 async def test_a_preview_that_nobody_recorded_becomes_the_reply(book: Book, tmp_path: Path) -> None:

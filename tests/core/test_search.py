@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,15 +15,7 @@ from core.ledger.console import ConsoleLedger
 from core.ledger.sqlite import SqliteLedger
 from core.ledger.writer import sqlite3
 from core.types import InboundMessage
-from tests.contract.ledgers import AT_ONCE, GENEROUS, Book, SqliteStore, key
-
-
-@pytest.fixture
-async def book(tmp_path: Path) -> AsyncIterator[Book]:
-    book = Book(SqliteStore(tmp_path))
-    await book.open()
-    yield book
-    await book.ledger.close()
+from tests.contract.ledgers import AT_ONCE, GENEROUS, Book, key
 
 
 def console(book: Book) -> ConsoleLedger:

@@ -17,7 +17,7 @@ from bench.drivers import Telegram
 from bench.stand import gateway
 from core.engine_simulator import EngineSimulator
 from core.simulated_reply import Behaviour
-from tests.browser import Record, visit
+from tests.browser import Record, chromium, visit
 
 HOME = Path(__file__).resolve().parent.parent.parent
 PASSWORDS = {"operator": "an operator's word", "viewer": "a viewer's word"}
@@ -117,9 +117,10 @@ def _kept(url: str, cookie: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def served(browser: Browser, folder: Path, **settings: str) -> AsyncIterator[Site]:
-    """A gateway with Telegram, whose engine is a simulated one in this process."""
+async def served(folder: Path, **settings: str) -> AsyncIterator[Site]:
+    """A gateway with Telegram, whose engine is a simulated one in this process, and a browser beside it."""
     async with (
+        chromium() as browser,
         EngineSimulator(behaviour=QUICK) as engine,
         Telegram() as telegram,
         gateway(

@@ -206,6 +206,19 @@ def house(folder: Path, more: Mapping[str, str] | None = None) -> Iterator[House
         loop.close()
 
 
+@contextmanager
+def unharmed(folder: Path) -> Iterator[House]:
+    """One that answers before and after, whatever comes in between; its log holds no words, no secrets, no crash."""
+    with house(folder) as built:
+        built.say(1, "one")
+        yield built
+        built.say(2, "two")
+        log = built.log()
+        assert CANARY not in log
+        assert not [secret for secret in built.secrets() if secret in log]
+        assert not [line for line in log.splitlines() if not line.startswith("{") or "_crashed" in line]
+
+
 def request(method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes = b"", length: str = "") -> bytes:
     """An HTTP request as it goes over the wire; `length` in place of the body's own."""
     given = {name.lower() for name, _ in headers}

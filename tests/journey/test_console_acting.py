@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
 from adapters.telegram.simulator import Fault as Refusal
 from core.simulated_reply import Behaviour, Fault
-from tests.browser import chromium
 from tests.journey.console_house import PHONE, QUICK, Site, clean, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
@@ -20,14 +19,8 @@ REFUSED = Refusal(400, "Bad Request: not enough rights: no rights to send text m
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as launched:
-        yield launched
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    async with served(browser, tmp_path_factory.mktemp("console")) as there:
+async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    async with served(tmp_path_factory.mktemp("console")) as there:
         yield there
 
 

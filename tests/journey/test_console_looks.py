@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
 from core.simulated_reply import Behaviour, Fault
-from tests.browser import chromium
 from tests.journey.console_house import DESK, PHONE, QUICK, Site, clean, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
@@ -82,14 +81,8 @@ LOOKS: dict[str, dict[str, Any]] = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as launched:
-        yield launched
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    async with served(browser, tmp_path_factory.mktemp("console")) as there:
+async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    async with served(tmp_path_factory.mktemp("console")) as there:
         wide = "https://shop.example.com/" + "path/" * 40
         await there.answered(1, f"{wide} {'长' * 300}", "我的快递什么时候能到？", "W" * 400)
         there.engine.behaviour = Behaviour(fault=Fault.FAILED)
@@ -135,8 +128,8 @@ async def fits(page: Page, selector: str, picture: Path) -> None:
     await page.screenshot(path=picture)
 
 
-async def test_an_empty_house_says_what_to_do(browser: Browser, tmp_path: Path) -> None:
-    async with served(browser, tmp_path) as there, there.at("") as (page, record):
+async def test_an_empty_house_says_what_to_do(tmp_path: Path) -> None:
+    async with served(tmp_path) as there, there.at("") as (page, record):
         await expect(page.get_by_text("No conversations yet")).to_be_visible()
         chat = page.get_by_role("link", name="Open the web chat")
         await expect(chat).to_have_attribute("href", "/chat")

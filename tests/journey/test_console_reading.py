@@ -11,10 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
 from core.simulated_reply import Behaviour
-from tests.browser import chromium
 from tests.journey.console_house import PASSWORDS, PHONE, Site, clean, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.asyncio(loop_scope="module")]
@@ -24,14 +23,8 @@ SLOW = Behaviour(pieces=24, tokens_per_second=16.0)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as launched:
-        yield launched
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    async with served(browser, tmp_path_factory.mktemp("console")) as there:
+async def site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
+    async with served(tmp_path_factory.mktemp("console")) as there:
         await there.answered(1, "Where is my parcel with the blue shoes?")
         await there.answered(2, "我的快递什么时候能到？")
         await there.answered(3, "Do you ship to Iceland?", "And to Norway?")
