@@ -19,6 +19,7 @@ from pathlib import Path
 import orjson
 
 from commands import Plan, Serve
+from core.cells import defused
 from core.errors import LedgerError
 from core.ledger import office
 from core.ledger.audit import Row, end, operated, readable, rows, snapshot
@@ -26,8 +27,6 @@ from core.ledger.verification import ANCHOR, Problem, Verdict, verify
 from core.ledger.writer import Connection, sqlite3
 
 COLUMNS = ("id", "time", "at", "action", "subject", "detail", "personal", "hash")
-# A spreadsheet takes a cell that begins so for a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 NOT_FOUND = (
     "no row has the head that was noted: rows were cut off at the end, or the record was written anew,"
     " or that row has been forgotten since (ledger.keep_audit_days)"
@@ -179,7 +178,9 @@ def _csv(found: Iterable[Row]) -> Iterator[bytes]:
         table = csv.writer(text)
         table.writerow(COLUMNS)
         for row in found:
-            table.writerow(_defused(cell) for cell in _cells(row, lambda part: part).values())
+            table.writerow(
+                defused(cell) if isinstance(cell, str) else cell for cell in _cells(row, lambda part: part).values()
+            )
             yield text.getvalue().encode()
             text.seek(0)
             text.truncate()
@@ -212,7 +213,3 @@ def _time(at: object) -> str:
         return datetime.fromtimestamp(float(str(at)), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     except (ValueError, OverflowError, OSError):
         return ""
-
-
-def _defused(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell

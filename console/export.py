@@ -8,6 +8,8 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
+from core.cells import defused
+
 TYPES = {"json": "application/json", "csv": "text/csv", "markdown": "text/markdown"}
 ENDINGS = {"json": "json", "csv": "csv", "markdown": "md"}
 COLUMNS = (
@@ -25,7 +27,6 @@ COLUMNS = (
     "mark",
     "note",
 )
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Item = Mapping[str, object]
 Whole = tuple[Item, Sequence[Item]]  # a conversation and its entries, oldest first
@@ -50,7 +51,7 @@ def _csv(conversation: Item, entries: Sequence[Item]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\r\n")
     for entry in entries:
-        writer.writerow([_cell(value) for value in _row(conversation, entry)])
+        writer.writerow([defused(str(value)) for value in _row(conversation, entry)])
     return file.getvalue()
 
 
@@ -65,12 +66,6 @@ def _row(conversation: Item, entry: Item) -> list[object]:
         entry.get("turn_kind", ""),
         *(entry.get(name, "") for name in ("model", "mark", "note")),
     ]
-
-
-def _cell(value: object) -> str:
-    """What Excel would take for a formula begins with an apostrophe: it then shows it, and runs nothing."""
-    text = str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _markdown(conversation: Item, entries: Sequence[Item]) -> str:
