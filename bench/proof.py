@@ -22,7 +22,7 @@ from adapters.telegram.simulator import Fault as TelegramFault
 from adapters.telegram.simulator import flood
 from bench.account import Account, account_of, open_work
 from bench.drivers import DRIVERS, Driver, Slack, Telegram
-from bench.stand import Gateway, free_port, gateway
+from bench.stand import Gateway, NotStartedError, free_port, gateway
 from core.engine_simulator import EngineSimulator
 from core.killing import KILL_AT, SLOW_AT
 from core.simulated_reply import Behaviour
@@ -137,17 +137,24 @@ class Proof:
     async def _lives(self, people: asyncio.Task[None]) -> None:
         """One life of the gateway after the other, each ended by kill -9."""
         while self.kills < self._trial.kills and not (people.done() and self._trial.kill_at):
-            async with self._alive(self._trial.kill_at) as house:
-                if self._trial.kill_at:
-                    death = asyncio.create_task(house.process.wait())
-                    await asyncio.wait(
-                        {death, people}, timeout=self._trial.patience, return_when=asyncio.FIRST_COMPLETED
-                    )
-                    death.cancel()
-                else:
-                    await self._trouble(house)
-                self.kills += not self._trial.kill_at or house.process.returncode is not None
-                await house.kill()
+            try:
+                async with self._alive(self._trial.kill_at) as house:
+                    if self._trial.kill_at:
+                        await self._death(house, people)
+                    else:
+                        await self._trouble(house)
+                    self.kills += not self._trial.kill_at or house.process.returncode is not None
+                    await house.kill()
+            except NotStartedError as error:
+                if error.status != -signal.SIGKILL:
+                    raise
+                self.kills += 1  # at the kill point, before it answered anybody
+
+    async def _death(self, house: Gateway, people: asyncio.Task[None]) -> None:
+        """Until it has come to its kill point, or nobody has anything to say that could bring it there."""
+        death = asyncio.create_task(house.process.wait())
+        await asyncio.wait({death, people}, timeout=self._trial.patience, return_when=asyncio.FIRST_COMPLETED)
+        death.cancel()
 
     async def _trouble(self, house: Gateway) -> None:
         """About a second of one life."""

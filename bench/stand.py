@@ -47,6 +47,14 @@ SETTINGS = {
 }
 
 
+class NotStartedError(RuntimeError):
+    """It ended before it answered anybody; `status` is what it ended with, negative for a signal."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the gateway ended with status {status} before it answered; its folder holds gateway.log")
+        self.status = status
+
+
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """A running gateway process."""
@@ -73,7 +81,10 @@ class Gateway:
 
 @asynccontextmanager
 async def gateway(home: Path, folder: Path, settings: Mapping[str, str]) -> AsyncIterator[Gateway]:
-    """Run one with all channels on, its ledger in *folder*, *settings* over ours; SIGTERM at the end."""
+    """Run one with all channels on, its ledger in *folder*, *settings* over ours; SIGTERM at the end.
+
+    Raises NotStartedError.
+    """
     variables = {key: value for key, value in os.environ.items() if not key.startswith("FRONTDESK")}
     variables |= SECRETS | SETTINGS | {"FRONTDESK__LEDGER__URL": f"sqlite:///{folder / 'bench.db'}"} | dict(settings)
     log = os.open(folder / "gateway.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -83,8 +94,11 @@ async def gateway(home: Path, folder: Path, settings: Mapping[str, str]) -> Asyn
     )
     os.close(log)
     try:
-        address = await _address(process)
-        seconds = await _first_answer(address, started)
+        try:
+            address = await _address(process)
+            seconds = await _first_answer(address, started)
+        except (aiohttp.ClientError, EOFError) as error:
+            raise NotStartedError(await asyncio.wait_for(process.wait(), PATIENCE)) from error
         yield Gateway(process, address, seconds)
     finally:
         if process.returncode is None:
@@ -98,7 +112,7 @@ async def _address(process: asyncio.subprocess.Process) -> str:
         while line := (await process.stdout.readline()).decode():
             if "http://" in line:
                 return "http://" + line.partition("http://")[2].split()[0]
-    raise RuntimeError("the gateway did not start; its folder holds gateway.log")
+    raise EOFError
 
 
 async def _first_answer(address: str, started: float) -> float:

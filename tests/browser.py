@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [
@@ -50,11 +50,18 @@ class Record:
 
     errors: list[str] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
+    waits: set[str] = field(default_factory=set)  # addresses that were asked and have not answered yet
 
     def watch(self, page: Page) -> None:
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
+        page.on("request", self._asked)
+        page.on("requestfinished", lambda request: self.waits.discard(request.url))
+        page.on("requestfailed", lambda request: self.waits.discard(request.url))
+
+    def _asked(self, request: Request) -> None:
+        self.hosts.add(urlsplit(request.url).netloc)
+        self.waits.add(request.url)
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
@@ -70,6 +77,13 @@ async def visit(browser: Browser, url: str, **options: Any) -> AsyncIterator[tup
     try:
         page = await context.new_page()
         await page.goto(url)
-        yield page, record
+        try:
+            yield page, record
+        except Exception as error:
+            words = await page.evaluate("document.body.innerText")
+            error.add_note(
+                f"{page.url} said: {words[:1000]}\nIt complained: {record.errors}\nUnanswered: {record.waits}"
+            )
+            raise
     finally:
         await context.close()

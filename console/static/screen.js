@@ -1,11 +1,11 @@
 // What the screen is like: narrow ones show one pane at a time, and a chart's colours follow light and dark.
 
-import { useEffect, useState } from "./draw.js";
+import { useLayoutEffect, useState } from "./draw.js";
 
 function useMedia(query) {
   const [media] = useState(() => matchMedia(query));
   const [matches, set] = useState(media.matches);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const look = () => set(media.matches);
     media.addEventListener("change", look);
     return () => media.removeEventListener("change", look);

@@ -1,6 +1,6 @@
 // A value that several parts of the page look at: who changes it redraws them.
 
-import { useEffect, useState } from "./vendor/hooks.js";
+import { useLayoutEffect, useState } from "./vendor/hooks.js";
 
 export class Value {
   #value;
@@ -30,6 +30,7 @@ export class Value {
 /** The value now; the component is drawn again when it changes. */
 export function useValue(value) {
   const [, redraw] = useState({});
-  useEffect(() => value.watch(() => redraw({})), [value]);
+  // Not after the next picture, as effects are: an answer that came before it would never be drawn.
+  useLayoutEffect(() => value.watch(() => redraw({})), [value]);
   return value.value;
 }

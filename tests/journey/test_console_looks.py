@@ -170,3 +170,17 @@ async def test_every_word_is_there_in_both_languages_and_used(site: Site) -> Non
     begun = {"state", "stuck", "kind", "engine", "reason"} | set(re.findall(r"say\(`(\w+?)_\$\{", code)) | {"error"}
     unused = {name for name in words if f'"{name}"' not in code and name.split("_")[0] not in begun}
     assert unused == set()
+
+
+async def test_a_value_that_changes_before_the_first_picture_is_drawn(site: Site) -> None:
+    drawn = """async () => {
+        const [{html, render}, {Value, useValue}] =
+            await Promise.all(["draw", "value"].map((name) => import(`/console/static/${name}.js`)));
+        const value = new Value("old"), place = document.createElement("p");
+        render(html`<${() => useValue(value)} />`, place);
+        value.value = "new";
+        for (let picture = 0; picture < 3; picture++) await new Promise(requestAnimationFrame);
+        return place.textContent;
+    }"""
+    async with site.at("/sign-in", role="") as (page, _):
+        assert await page.evaluate(drawn) == "new"

@@ -12,6 +12,7 @@ import pytest
 
 from bench.account import Account
 from bench.proof import Proof, Trial
+from bench.stand import NotStartedError, gateway
 from core.killing import POINTS
 
 HOME = Path(__file__).resolve().parent.parent.parent
@@ -44,3 +45,11 @@ async def test_no_point_between_two_steps_loses_or_doubles_anything(tmp_path: Pa
         # What WeChat's third request took with it is known to nobody.
         if point not in {"sending", "delivered"} and name != "wechat":
             assert account.unclear == 0, (point, name, account)
+
+
+async def test_a_gateway_that_ends_before_it_answers_says_with_what(tmp_path: Path) -> None:
+    with pytest.raises(NotStartedError) as caught:
+        async with gateway(HOME, tmp_path, {"FRONTDESK__SERVER__PORT": "none"}):
+            pass
+    assert caught.value.status > 0  # a kill at a kill point is below
+    assert "server.port" in (tmp_path / "gateway.log").read_text()
