@@ -6,16 +6,17 @@ Texts are given as they are: pages show them as text.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
 
 from aiohttp import web
 
 from console.asked import Block, Erase, Limits, Mark, Nothing, Retry, SignIn, body, number, wanted, whole
-from console.door import Door, Guest, operates
+from console.door import Door, Guest
 from console.export import ENDINGS, TYPES, Whole, lines
 from console.live import Live
 from console.pages import Pages
+from console.replies import NO_STORE, as_json, identity, missing, there, who
 from console.rooms import Rooms
 from core.engine import EngineState
 from core.errors import RequestError
@@ -24,10 +25,6 @@ ENTRIES = 100
 EXPORTED = 10_000  # conversations of one file
 EXPORTED_ENTRIES = 5_000  # of one conversation
 HOURS = {1: 60.0, 24: 900.0}  # -> seconds of one step
-NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-
-Answer = Callable[[web.Request, Guest], Awaitable[web.StreamResponse]]
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Answers:
@@ -40,44 +37,30 @@ class Answers:
         self._live = live
 
     def routes(self, pages: Pages) -> list[web.RouteDef]:
-        api = "/console/api"
+        api, inside, acting = "/console/api", self._door.inside, self._door.acting
         return [
             web.get("/console", pages.index),
             web.get("/console/static/{name:.+}", pages.file),
             web.get("/console/enter", self._door.enter),
             web.post(f"{api}/sign-in", self._sign_in),
-            web.post(f"{api}/sign-out", self._inside(self._sign_out)),
-            web.get(f"{api}/me", self._inside(self._me)),
-            web.get(f"{api}/conversations", self._inside(self._conversations)),
-            web.get(f"{api}/conversations/{{id}}", self._inside(self._conversation)),
-            web.get(f"{api}/conversations/{{id}}/live", self._inside(self._grows)),
-            web.get(f"{api}/live", self._inside(self._changes)),
-            web.post(f"{api}/turns/{{id}}/mark", self._acting(self._mark)),
-            web.get(f"{api}/export", self._inside(self._export)),
-            web.get(f"{api}/health", self._inside(self._health)),
-            web.get(f"{api}/stuck", self._inside(self._stuck)),
-            web.post(f"{api}/retry", self._acting(self._retry)),
-            web.get(f"{api}/users", self._inside(self._users)),
-            web.get(f"{api}/users/{{id}}", self._inside(self._user)),
-            web.post(f"{api}/users/{{id}}/limits", self._acting(self._limits)),
-            web.post(f"{api}/users/{{id}}/block", self._acting(self._block)),
-            web.post(f"{api}/users/{{id}}/erase", self._acting(self._erase)),
+            web.post(f"{api}/sign-out", inside(self._sign_out)),
+            web.get(f"{api}/me", inside(self._me)),
+            web.get(f"{api}/conversations", inside(self._conversations)),
+            web.get(f"{api}/conversations/{{id}}", inside(self._conversation)),
+            web.get(f"{api}/conversations/{{id}}/live", inside(self._grows)),
+            web.get(f"{api}/live", inside(self._changes)),
+            web.post(f"{api}/turns/{{id}}/mark", acting(self._mark)),
+            web.get(f"{api}/export", inside(self._export)),
+            web.get(f"{api}/health", inside(self._health)),
+            web.get(f"{api}/stuck", inside(self._stuck)),
+            web.post(f"{api}/retry", acting(self._retry)),
+            web.get(f"{api}/users", inside(self._users)),
+            web.get(f"{api}/users/{{id}}", inside(self._user)),
+            web.post(f"{api}/users/{{id}}/limits", acting(self._limits)),
+            web.post(f"{api}/users/{{id}}/block", acting(self._block)),
+            web.post(f"{api}/users/{{id}}/erase", acting(self._erase)),
             web.get("/console/{page:(?!api/|static/).+}", pages.index),
         ]
-
-    def _inside(self, answer: Answer) -> Handler:
-        async def handler(request: web.Request) -> web.StreamResponse:
-            return await answer(request, await self._door.guest(request))
-
-        return handler
-
-    def _acting(self, answer: Answer) -> Handler:
-        async def handler(request: web.Request) -> web.StreamResponse:
-            guest = await self._door.guest(request)
-            operates(guest)
-            return await answer(request, guest)
-
-        return handler
 
     # --- coming and going -------------------------------------------------------------------------------------------
 
@@ -93,7 +76,7 @@ class Answers:
         channels = [{"name": name, "on": True} for name in rooms.on] + [
             {"name": name, "on": False} for name in rooms.off
         ]
-        return _json(
+        return as_json(
             {
                 "role": guest.role,
                 "csrf": guest.csrf,
@@ -108,31 +91,31 @@ class Answers:
 
     async def _conversations(self, request: web.Request, _: Guest) -> web.StreamResponse:
         page = await self._ledger.conversations(wanted(request.query))
-        return _json({"items": list(page.items), "next": None if page.next is None else str(page.next)})
+        return as_json({"items": list(page.items), "next": None if page.next is None else str(page.next)})
 
     async def _conversation(self, request: web.Request, _: Guest) -> web.StreamResponse:
-        conversation = _there(await self._ledger.conversation(_id(request)), "conversation")
+        conversation = there(await self._ledger.conversation(identity(request)), "conversation")
         before = number(request.query, "before", float("inf"))
-        page = await self._ledger.entries(_id(request), before, whole(request.query, "limit", ENTRIES, 500))
+        page = await self._ledger.entries(identity(request), before, whole(request.query, "limit", ENTRIES, 500))
         entries = list(page.items)
-        growing = self._rooms.growing(_id(request))
+        growing = self._rooms.growing(identity(request))
         if growing is not None and before == float("inf"):
             entries.append({"kind": "growing", "id": growing[0], "at": self._rooms.clock(), "text": growing[1]})
         following = None if page.next is None else repr(page.next)
-        return _json({"conversation": conversation, "entries": entries, "next": following})
+        return as_json({"conversation": conversation, "entries": entries, "next": following})
 
     async def _grows(self, request: web.Request, _: Guest) -> web.StreamResponse:
-        _there(await self._ledger.conversation(_id(request)), "conversation")
-        return await self._live.one_conversation(request, _id(request))
+        there(await self._ledger.conversation(identity(request)), "conversation")
+        return await self._live.one_conversation(request, identity(request))
 
     async def _changes(self, request: web.Request, _: Guest) -> web.StreamResponse:
         return await self._live.all_conversations(request)
 
     async def _mark(self, request: web.Request, guest: Guest) -> web.StreamResponse:
         asked = body(Mark, await request.read())
-        if not await self._ledger.mark(_id(request), asked.mark, asked.note, _who(guest), self._rooms.clock()):
-            raise _missing("reply")
-        return _json({"mark": asked.mark, "note": asked.note})
+        if not await self._ledger.mark(identity(request), asked.mark, asked.note, who(guest), self._rooms.clock()):
+            raise missing("reply")
+        return as_json({"mark": asked.mark, "note": asked.note})
 
     async def _export(self, request: web.Request, guest: Guest) -> web.StreamResponse:
         form = request.query.get("format", "json")
@@ -140,7 +123,7 @@ class Answers:
             raise RequestError(400, f"format: one of {', '.join(TYPES)} is needed.")
         page = await self._ledger.conversations(replace(wanted(request.query), limit=EXPORTED))
         numbers = [int(str(item["id"])) for item in page.items]
-        await self._ledger.exported(form, len(numbers), _who(guest), self._rooms.clock())
+        await self._ledger.exported(form, len(numbers), who(guest), self._rooms.clock())
         day = time.strftime("%Y-%m-%d", time.gmtime(self._rooms.clock()))
         name = f'attachment; filename="conversations-{day}.{ENDINGS[form]}"'
         content_type = f"{TYPES[form]}; charset=utf-8"
@@ -181,17 +164,17 @@ class Answers:
                 *({"name": name, "on": False, "detail": detail} for name, detail in rooms.off.items()),
             ],
         }
-        return _json(report | await self._ledger.series(until - hours * 3600, until, step))
+        return as_json(report | await self._ledger.series(until - hours * 3600, until, step))
 
     async def _stuck(self, _: web.Request, __: Guest) -> web.StreamResponse:
-        return _json({"items": [asdict(stuck) for stuck in await self._ledger.stuck()]})
+        return as_json({"items": [asdict(stuck) for stuck in await self._ledger.stuck()]})
 
     async def _retry(self, request: web.Request, guest: Guest) -> web.StreamResponse:
         asked = body(Retry, await request.read())
         names = None if asked.failed else asked.ids
-        done = await self._ledger.retry(names, _who(guest), self._rooms.clock())
+        done = await self._ledger.retry(names, who(guest), self._rooms.clock())
         self._rooms.look_again()
-        return _json({"retried": done})
+        return as_json({"retried": done})
 
     # --- users ------------------------------------------------------------------------------------------------------
 
@@ -203,63 +186,38 @@ class Answers:
             whole(query, "before", 2**62),
             whole(query, "limit", 50, 200),
         )
-        return _json({"items": list(page.items), "next": None if page.next is None else str(page.next)})
+        return as_json({"items": list(page.items), "next": None if page.next is None else str(page.next)})
 
     async def _user(self, request: web.Request, _: Guest) -> web.StreamResponse:
-        return await self._told(_id(request))
+        return await self._told(identity(request))
 
     async def _told(self, user: int) -> web.Response:
-        found = _there(await self._ledger.user(user, self._rooms.clock()), "user")
+        found = there(await self._ledger.user(user, self._rooms.clock()), "user")
         throttle = self._rooms.throttle
         defaults = {
             "messages_per_minute": throttle.messages_per_minute,
             "burst": throttle.burst,
             "tokens_per_day": throttle.tokens_per_day,
         }
-        return _json({**found, "defaults": defaults})
+        return as_json({**found, "defaults": defaults})
 
     async def _limits(self, request: web.Request, guest: Guest) -> web.StreamResponse:
         asked = body(Limits, await request.read())
         per_minute, per_day = asked.messages_per_minute, asked.tokens_per_day
-        await self._ledger.limit(_id(request), per_minute, per_day, _who(guest), self._rooms.clock())
-        return await self._told(_id(request))
+        await self._ledger.limit(identity(request), per_minute, per_day, who(guest), self._rooms.clock())
+        return await self._told(identity(request))
 
     async def _block(self, request: web.Request, guest: Guest) -> web.StreamResponse:
         blocked = body(Block, await request.read()).blocked
-        await self._ledger.block(_id(request), _who(guest), self._rooms.clock(), blocked=blocked)
-        return await self._told(_id(request))
+        await self._ledger.block(identity(request), who(guest), self._rooms.clock(), blocked=blocked)
+        return await self._told(identity(request))
 
     async def _erase(self, request: web.Request, guest: Guest) -> web.StreamResponse:
         asked, now = body(Erase, await request.read()), self._rooms.clock()
-        found = _there(await self._ledger.user(_id(request), now), "user")
+        found = there(await self._ledger.user(identity(request), now), "user")
         channel, user = str(found["channel"]), str(found["user"])
         if asked.confirm != f"{channel}:{user}":
             raise RequestError(409, f"Type {channel}:{user} to erase this user.", code="not_confirmed")
-        await self._ledger.erase(channel, user, _who(guest), now)
+        await self._ledger.erase(channel, user, who(guest), now)
         self._rooms.look_again()
         return web.Response(status=204)
-
-
-def _json(value: dict[str, object]) -> web.Response:
-    return web.json_response(value, headers=NO_STORE)
-
-
-def _who(guest: Guest) -> str:
-    return f"console/{guest.role}"
-
-
-def _id(request: web.Request) -> int:
-    text = request.match_info["id"]
-    if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise _missing("number")
-    return int(text)
-
-
-def _there(found: dict[str, object] | None, what: str) -> dict[str, object]:
-    if found is None:
-        raise _missing(what)
-    return found
-
-
-def _missing(what: str) -> RequestError:
-    return RequestError(404, f"There is no such {what}.", code="not_found")

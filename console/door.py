@@ -37,6 +37,10 @@ class Guest:
     csrf: str
 
 
+Answer = Callable[[web.Request, Guest], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
 class Door:
     """Lets in, remembers until when, and sees out. `address` tells the caller's address behind our proxies."""
 
@@ -117,6 +121,24 @@ class Door:
             if not same or not hmac.compare_digest(given.encode(), guest.csrf.encode()):
                 raise RequestError(403, "This did not come from the console's own page.", code="csrf")
         return guest
+
+    def inside(self, answer: Answer) -> Handler:
+        """What aiohttp calls: the answer, for those who came in."""
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            return await answer(request, await self.guest(request))
+
+        return handler
+
+    def acting(self, answer: Answer) -> Handler:
+        """The same, for operators only: it changes something."""
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            guest = await self.guest(request)
+            operates(guest)
+            return await answer(request, guest)
+
+        return handler
 
     async def still_in(self, request: web.Request) -> bool:
         """Whether that ticket is good for anything, still."""
