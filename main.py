@@ -43,11 +43,15 @@ from core.killing import passing
 from core.ledger.console import ConsoleLedger
 from core.ledger.office import LOOK_AGAIN
 from core.ledger.sqlite import SqliteLedger
+from core.ledger.versions import VersionBook
 from core.machine import look
 from core.metrics import Metrics
+from core.rehearsal import Rehearsal
 from core.retention import Retention
 from core.runtime import Runtime
 from core.throttle import Rate
+from core.types import Bot
+from core.versions import Versions
 from core.vllm import VllmServer, is_trouble, server_command
 
 COMMANDS = ("run", "check", "chat", "simulate", "bench", "prove", "status", "retry", "backup", "erase", "audit", "keys")
@@ -96,6 +100,7 @@ class Built:
     """The house as constructed, before anything in it runs."""
 
     ledger: SqliteLedger
+    versions: Versions
     engine: OpenAIEngine
     supervisor: VllmServer | None
     channels: Mapping[str, Channel]
@@ -115,7 +120,9 @@ def build(plan: Plan) -> Built:
     channels = {planned.name: plan.build(planned) for planned in plan.channels if planned.on}
     throttle = settings.throttle
     tokens = Rate.per_day(throttle.tokens_per_day) if throttle.tokens_per_day else None
-    dialogue = Dialogue(engine, ledger, plan.bots, settings.dialogue, tokens, clock, passed)
+    bots = dict(plan.bots)
+    versions = Versions(bots, plan.workshop, VersionBook(ledger), clock)
+    dialogue = Dialogue(engine, ledger, bots, settings.dialogue, tokens, clock, passed)
     runtime = Runtime(
         ledger=ledger,
         engine=engine,
@@ -133,7 +140,7 @@ def build(plan: Plan) -> Built:
         ledger=ledger,
         engine=engine,
         dialogue=dialogue,
-        bots=plan.bots,
+        bots=bots,
         throttle=throttle,
         settings=settings.dialogue,
         trusted_proxies=settings.server.trusted_proxies,
@@ -144,42 +151,44 @@ def build(plan: Plan) -> Built:
         passing=passed,
     )
     routes = {name: tuple(channel.routes(house)) for name, channel in channels.items()}
-    console = _console(plan, house, runtime, dialogue, ledger, engine, tuple(channels), clock)
-    if console is not None:
+    console = None
+    if settings.console.enabled:
+        rooms = _rooms(plan, ledger, engine, dialogue, runtime, bots, versions, tuple(channels), clock)
+        console = Console(settings.console, rooms, house, secure=settings.server.public_url.startswith("https:"))
         routes["console"] = tuple(console.routes())
     limit = settings.server.body_limit_kib * 1024
     face = Face(on=tuple(channels), off=plan.off, ledger=ledger, engine=engine, metrics=metrics, clock=clock)
     paths = {name: tuple(dict.fromkeys(route.path for route in own)) for name, own in routes.items()}
     app = application(routes.values(), face, limit)
-    return Built(ledger, engine, supervisor, channels, runtime, console, clock, app, paths)
+    return Built(ledger, versions, engine, supervisor, channels, runtime, console, clock, app, paths)
 
 
-def _console(
+def _rooms(
     plan: Plan,
-    house: House,
-    runtime: Runtime,
-    dialogue: Dialogue,
     ledger: SqliteLedger,
     engine: OpenAIEngine,
+    dialogue: Dialogue,
+    runtime: Runtime,
+    bots: Mapping[str, Bot],
+    versions: Versions,
     on: tuple[str, ...],
     clock: Callable[[], float],
-) -> Console | None:
-    settings = plan.settings
-    if not settings.console.enabled:
-        return None
-    rooms = Rooms(
+) -> Rooms:
+    """What the console sees of the house."""
+    return Rooms(
         ledger=ConsoleLedger(ledger),
         counts=ledger.counts,
         growing=dialogue.growing,
         engine=engine,
         on=on,
         off=plan.off,
-        bots=tuple(plan.bots),
-        throttle=settings.throttle,
+        bots=bots,
+        versions=versions,
+        rehearsal=Rehearsal(engine, plan.settings.dialogue, clock),
+        throttle=plan.settings.throttle,
         look_again=runtime.look_again,
         clock=clock,
     )
-    return Console(settings.console, rooms, house, secure=settings.server.public_url.startswith("https:"))
 
 
 async def serve(plan: Plan, stop: asyncio.Event, ready: Ready) -> None:
@@ -189,6 +198,7 @@ async def serve(plan: Plan, stop: asyncio.Event, ready: Ready) -> None:
         stack.push_async_callback(built.ledger.close)
         repeatable = frozenset(name for name, channel in built.channels.items() if channel.traits.repeatable)
         await built.ledger.open(time.time(), repeatable, settings.dialogue.repeat_unclear)
+        await built.versions.adopt()
         stack.push_async_callback(built.engine.close)
         runner = runner_of(built.app)
         await runner.setup()

@@ -1,21 +1,22 @@
 """Loads a bot's folder: the same files give the same bot, byte for byte, and every mistake is told with file and line.
 
-The stable part of a prompt never changes between turns, or the engine's prefix cache would be lost; what changes stands
-below the marker line. Only `{lower_case_word}` is a placeholder: other braces, as in JSON, stay as they are.
+Its instructions (prompts and sampling) are in bots/instructions.py, because an operator can change them by the console.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from bots.source import PLACEHOLDER, Source, Table, fill, parse, read, version
+from bots.instructions import Variables, prompts_of, read_prompts, sampling_of, spoken_in
+from bots.source import PLACEHOLDER, Table, fill, parse, read, version
 from core.errors import ConfigError
-from core.types import COMMANDS, Bot, Prompt, Sampling
+from core.recipe import Recipe
+from core.types import COMMANDS, Bot, Prompt
 
-EACH_TURN = "--- each turn ---"
 KEYS = ("title", "default_language", "timezone", "variables", "sampling", "commands")
 # What a bot says itself, each with what the house fills in when it is said.
 PHRASES: Mapping[str, frozenset[str]] = {
@@ -60,11 +61,19 @@ PHRASES: Mapping[str, frozenset[str]] = {
 }
 RESERVED = frozenset({"title", "current_time"}).union(*PHRASES.values())
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
-_PROMPT = re.compile(r"prompt\.([a-z]{2,3})\.md")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
-def load_all(root: Path) -> dict[str, Bot]:
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A bot as its folder describes it, and what is needed to make it anew of other instructions."""
+
+    bot: Bot
+    recipe: Recipe
+    variables: Variables
+
+
+def load_all(root: Path) -> dict[str, Loaded]:
     """Every bot below `root`, by name. Raises ConfigError with the mistakes of all of them."""
     folders = (
         sorted(path for path in root.iterdir() if path.is_dir() and path.name[0] not in "._") if root.is_dir() else []
@@ -72,7 +81,7 @@ def load_all(root: Path) -> dict[str, Bot]:
     bots, problems = {}, []
     for folder in folders:
         try:
-            bots[folder.name] = load(folder)
+            bots[folder.name] = read_folder(folder)
         except ConfigError as error:
             problems += error.problems
     if not folders:
@@ -84,6 +93,11 @@ def load_all(root: Path) -> dict[str, Bot]:
 
 def load(folder: Path) -> Bot:
     """The bot that a folder describes; its name is the folder's. Raises ConfigError with every mistake in it."""
+    return read_folder(folder).bot
+
+
+def read_folder(folder: Path) -> Loaded:
+    """The same, with what it was made of."""
     problems: list[str] = []
     if not _NAME.fullmatch(folder.name):
         problems.append(f"{folder.parent.name}/{folder.name}: name the folder with small letters, digits, - and _ only")
@@ -95,23 +109,26 @@ def load(folder: Path) -> Bot:
     settings.known(KEYS, settings.values, (), "setting")
     title = _words(settings, ("title",), settings.values.get("title", ""), default)
     values = _variables(settings, default) | {"title": title}
-    timezone, sampling, commands = _timezone(settings), _sampling(settings), _commands(settings)
-    prompts = _prompts(folder, default, values, problems)
+    timezone, commands = _timezone(settings), _commands(settings)
+    sampling = sampling_of(settings, settings.values.get("sampling", {}))
+    written = read_prompts(folder, default, problems)
+    prompts = prompts_of(written, values, default)
     phrases = _phrases(wording, default, prompts, values)
     made_of = version(folder, problems)
     if problems:
         raise ConfigError(problems)
-    return Bot(
+    bot = Bot(
         name=folder.name,
         default_language=default,
         prompts=prompts,
         phrases=phrases,
         sampling=sampling,
-        title=_spoken(values, default, default)["title"],
+        title=spoken_in(values, default, default)["title"],
         timezone=timezone,
         commands=commands,
         version=made_of,
     )
+    return Loaded(bot, Recipe({language: source.text for language, source in written.items()}, sampling), values)
 
 
 def _default_language(table: Table) -> str:
@@ -153,10 +170,6 @@ def _variables(table: Table, default: str) -> dict[str, dict[str, str]]:
     return {name: _words(table, ("variables", name), value, default) for name, value in values.items()}
 
 
-def _spoken(values: Mapping[str, Mapping[str, str]], language: str, default: str) -> dict[str, str]:
-    return {name: words.get(language, words.get(default, "")) for name, words in values.items()}
-
-
 def _timezone(table: Table) -> str:
     value = table.values.get("timezone", "")
     try:
@@ -173,32 +186,6 @@ def _timezone(table: Table) -> str:
     return value
 
 
-def _sampling(table: Table) -> Sampling:
-    values = table.values.get("sampling", {})
-    if not isinstance(values, dict):
-        table.problem(("sampling",), "sampling must be a part of its own: a line [sampling], and settings below it")
-        return Sampling()
-    usual = Sampling()
-    names = ("temperature", "top_p", "max_tokens", "stop", "frequency_penalty")
-    given = {name: getattr(usual, name) for name in names}
-    table.known(tuple(given), values, ("sampling",), "setting")
-    given |= values
-    temperature, top_p, max_tokens, stop, penalty = (given[name] for name in names)
-    if not _number(temperature) or not 0 <= temperature <= 2:
-        table.problem(("sampling", "temperature"), "temperature must be a number from 0 to 2")
-    if not _number(top_p) or not 0 < top_p <= 1:
-        table.problem(("sampling", "top_p"), "top_p must be a number over 0, up to 1")
-    if not isinstance(max_tokens, int) or isinstance(max_tokens, bool) or not 1 <= max_tokens <= 100_000:
-        table.problem(("sampling", "max_tokens"), "max_tokens must be a whole number from 1 to 100000")
-    # At most four: platform.openai.com/docs/api-reference/chat/create
-    if not isinstance(stop, list | tuple) or len(stop) > 4 or not all(isinstance(each, str) and each for each in stop):
-        table.problem(("sampling", "stop"), 'stop must be a list of at most four texts, such as ["END"]')
-        stop = ()
-    if not _number(penalty) or not -2 <= penalty <= 2:
-        table.problem(("sampling", "frequency_penalty"), "frequency_penalty must be a number from -2 to 2")
-    return Sampling(temperature, top_p, max_tokens, tuple(stop), penalty)
-
-
 def _commands(table: Table) -> dict[str, str]:
     """Each wording of a command, in small letters, and the command; "/name" always works."""
     values = table.values.get("commands", {})
@@ -213,46 +200,6 @@ def _commands(table: Table) -> dict[str, str]:
         elif name in COMMANDS:
             wordings |= {text.strip().casefold(): name for text in texts}
     return wordings
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _prompts(
-    folder: Path, default: str, values: Mapping[str, Mapping[str, str]], problems: list[str]
-) -> dict[str, Prompt]:
-    files = {default: "prompt.md"}
-    for path in sorted(folder.glob("prompt*.md")):
-        match, label = _PROMPT.fullmatch(path.name), f"{folder.parent.name}/{folder.name}/{path.name}"
-        if match and match[1] == default:
-            problems.append(
-                f"{label}: {default} is the default language, and its prompt is prompt.md; keep only that one"
-            )
-        elif match:
-            files[match[1]] = path.name
-        elif path.name != "prompt.md":
-            problems.append(f"{label}: would not be read; name it prompt.<language>.md, such as prompt.zh.md")
-    sources = {language: read(folder, name, problems) for language, name in files.items()}
-    return {
-        language: _prompt(source, _spoken(values, language, default)) for language, source in sources.items() if source
-    }
-
-
-def _prompt(source: Source, values: Mapping[str, str]) -> Prompt:
-    lines = source.text.split("\n")
-    marks = [number for number, line in enumerate(lines) if line.strip() == EACH_TURN]
-    for number, line in enumerate(lines):
-        if number not in marks and re.fullmatch(r"[-—–= ]*each ?turn[-—–=: ]*", line.strip(), re.IGNORECASE):
-            source.problem(number + 1, f"write this line exactly as {EACH_TURN}")
-    for number in marks[1:]:
-        source.problem(number + 1, f"the line {EACH_TURN} may stand only once; remove this one")
-    border = marks[0] if marks else len(lines)
-    system = fill(source, "\n".join(lines[:border]), 1, values).strip()
-    note = fill(source, "\n".join(lines[border + 1 :]), border + 2, values, {"current_time"}).strip()
-    if not system:
-        source.problem(1, f"says nothing above the line {EACH_TURN}; write who the bot is and how it answers")
-    return Prompt(system, note)
 
 
 def _phrases(
@@ -273,7 +220,7 @@ def _phrases(
             table.problem(
                 (language,), f'[{language}] lacks {", ".join(missing)}; add them, such as {missing[0]} = "..."'
             )
-        spoken = _spoken(values, language, default)
+        spoken = spoken_in(values, language, default)
         phrases[language] = {
             name: _phrase(table, (language, name), text, spoken) for name, text in words.items() if name in PHRASES
         }

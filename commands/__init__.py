@@ -11,6 +11,7 @@ from typing import Protocol
 from core.channel import Channel
 from core.config import ChannelSettings, Environment, Settings
 from core.types import Bot
+from core.versions import Workshop
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ class Plan:
     arguments: tuple[str, ...]  # what follows the command's name
     settings: Settings
     environment: Environment
-    bots: Mapping[str, Bot]
+    bots: Mapping[str, Bot]  # as their files are
+    workshop: Workshop
     channels: tuple[ChannelPlan, ...]
     build: Callable[[ChannelPlan], Channel]
 

@@ -19,8 +19,6 @@ from core.ledger import keys, office
 from core.ledger.audit import write_operated
 from core.ledger.writer import Connection
 
-CHANNEL = "api"
-
 
 async def run(plan: Plan, serve: Serve) -> int:
     """0 when done, 1 if there is no such key, 2 when the ledger cannot be read."""
@@ -54,16 +52,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _create(ledger: Connection, plan: Plan, wanted: argparse.Namespace) -> int:
     bots = [bot.strip() for bot in wanted.bots.split(",") if bot.strip()]
-    if unknown := [bot for bot in bots if bot not in plan.bots]:
-        print(f"there is no bot {', '.join(unknown)}; there are {', '.join(plan.bots)}", file=sys.stderr)
-        return 2
-    if wanted.rate is not None and not 0 < wanted.rate <= 1_000_000:
-        print("--rate: a number above 0 is needed", file=sys.stderr)
+    if wrong := keys.flaw(wanted.name, bots, wanted.rate, plan.bots):
+        print(wrong, file=sys.stderr)
         return 2
     now = time.time()
     with ledger:
         ledger.execute("BEGIN IMMEDIATE")
-        key, secret = keys.create(ledger, CHANNEL, wanted.name, bots, wanted.rate, now)
+        key, secret = keys.create(ledger, keys.CHANNEL, wanted.name.strip(), bots, wanted.rate, now)
         detail = {"name": key.name, "bots": bots, "requests_per_minute": wanted.rate}
         write_operated(ledger, "key_created", f"key/{key.id}", detail, now)
     print(secret, flush=True)
@@ -75,7 +70,7 @@ def _revoke(ledger: Connection, number: int) -> int:
     now = time.time()
     with ledger:
         ledger.execute("BEGIN IMMEDIATE")
-        key = keys.revoke(ledger, CHANNEL, number, now)
+        key = keys.revoke(ledger, keys.CHANNEL, number, now)
         if key is not None:
             write_operated(ledger, "key_revoked", f"key/{key.id}", {"name": key.name}, now)
     if key is None:
@@ -87,7 +82,7 @@ def _revoke(ledger: Connection, number: int) -> int:
 
 def _list(ledger: Connection) -> int:
     table = Table("id", "name", "bots", "requests a minute", "created", "revoked")
-    for key in keys.listed(ledger, CHANNEL):
+    for key in keys.listed(ledger, keys.CHANNEL):
         rate = "" if key.requests_per_minute is None else f"{key.requests_per_minute:g}"
         revoked = "" if key.revoked_at is None else _day(key.revoked_at)
         table.add_row(str(key.id), escape(key.name), ", ".join(key.bots) or "all", rate, _day(key.created_at), revoked)

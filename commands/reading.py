@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from bots.bot import load_all
+from bots.bot import Loaded, load_all
+from bots.workshop import Workshop
 from commands import ChannelPlan, Plan
 from core.channel import Channel
 from core.config import ChannelSettings, Environment, Settings, channel_tables, load, read_table, section
 from core.errors import ConfigError
-from core.types import Bot
 
 HOME = Path(__file__).resolve().parent.parent
 
@@ -24,7 +24,7 @@ def read(config: Path, arguments: tuple[str, ...]) -> Plan:
     table = read_table(config)
     problems: list[str] = []
     settings: Settings | None = None
-    bots: dict[str, Bot] = {}
+    bots: dict[str, Loaded] = {}
     try:
         settings = load(config, environment)
     except ConfigError as error:
@@ -48,7 +48,8 @@ def read(config: Path, arguments: tuple[str, ...]) -> Plan:
     if problems or settings is None:
         raise ConfigError(problems)
     build = partial(_build_channel, public_url=settings.server.public_url)
-    return Plan(HOME, config, arguments, settings, environment, bots, tuple(planned), build)
+    known = {name: loaded.bot for name, loaded in bots.items()}
+    return Plan(HOME, config, arguments, settings, environment, known, Workshop(bots), tuple(planned), build)
 
 
 def _plan_channel(

@@ -10,9 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.errors import RequestError
 from core.ledger.archive import Wanted
+from core.recipe import Recipe
+from core.types import Sampling
 
 MOST = 200  # items of one page
 NOTE_CHARACTERS = 2_000
+PROMPT_CHARACTERS = 100_000
 
 
 class Asked(BaseModel):
@@ -42,8 +45,55 @@ class Block(Asked):
     blocked: bool
 
 
+class NewKey(Asked):
+    name: Annotated[str, Field(max_length=1000)]  # core/ledger/keys.py says what makes a good one
+    bots: Annotated[list[str], Field(max_length=1000)] = []
+    requests_per_minute: float | None = None
+
+
 class Erase(Asked):
     confirm: str
+
+
+Text = Annotated[str, Field(max_length=PROMPT_CHARACTERS)]
+
+
+class Drawn(Asked):
+    """Sampling as it was typed; what it may be is the bot's workshop's to say."""
+
+    temperature: Annotated[float, Field(allow_inf_nan=False)]
+    top_p: Annotated[float, Field(allow_inf_nan=False)]
+    max_tokens: int
+    stop: Annotated[list[Annotated[str, Field(max_length=200)]], Field(max_length=10)] = []
+    frequency_penalty: Annotated[float, Field(allow_inf_nan=False)]
+
+    def drawn(self) -> Sampling:
+        return Sampling(self.temperature, self.top_p, self.max_tokens, tuple(self.stop), self.frequency_penalty)
+
+
+class Draft(Asked):
+    prompts: Annotated[dict[str, Text], Field(max_length=50)]
+    sampling: Drawn
+
+    def recipe(self) -> Recipe:
+        return Recipe(self.prompts, self.sampling.drawn())
+
+
+class Publish(Draft):
+    base: int  # the version that it was made of
+    note: Annotated[str, Field(max_length=NOTE_CHARACTERS)] = ""
+
+
+class Restore(Asked):
+    number: Annotated[int, Field(gt=0, lt=10**9)]
+    base: int
+
+
+class Try(Draft):
+    text: Annotated[Text, Field(min_length=1)]
+    said: Annotated[list[Text], Field(max_length=200)] = []  # both sides in turn, as `done` gave them back
+    language: Annotated[str, Field(pattern=r"^([a-z]{2,3})?$")] = ""
+    model: Annotated[str, Field(max_length=200)] = ""
 
 
 class Nothing(Asked):

@@ -10,8 +10,10 @@ from aiohttp import web
 
 from console.answers import Answers
 from console.door import Door
+from console.keys import Keys
 from console.live import Live
 from console.pages import Pages
+from console.playground import Playground
 from console.rooms import Rooms
 from core.channel import Gateway
 from core.config import ConsoleSettings
@@ -38,7 +40,9 @@ class Console:
         self._live = Live(rooms, self._door)
 
     def routes(self) -> list[web.RouteDef]:
-        return Answers(self._rooms, self._door, self._live).routes(Pages())
+        answers = Answers(self._rooms, self._door, self._live)
+        own = answers.routes(Pages())
+        return [*own, *Keys(self._rooms, self._door).routes(), *Playground(self._rooms, self._door).routes()]
 
     def link(self) -> str | None:
         """The path that lets one person in; None where a password does."""

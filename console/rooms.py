@@ -9,6 +9,9 @@ from core.config import ThrottleSettings
 from core.engine import Engine
 from core.ledger import Counts
 from core.ledger.console import ConsoleLedger
+from core.rehearsal import Rehearsal
+from core.types import Bot
+from core.versions import Versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,9 @@ class Rooms:
     engine: Engine
     on: tuple[str, ...]  # channels
     off: Mapping[str, str]  # channel -> what would turn it on
-    bots: tuple[str, ...]
+    bots: Mapping[str, Bot]  # as they answer now
+    versions: Versions
+    rehearsal: Rehearsal
     throttle: ThrottleSettings
     look_again: Callable[[], None]  # the ledger was changed from here
     clock: Callable[[], float]

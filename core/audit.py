@@ -31,14 +31,16 @@ from typing import NamedTuple
 
 import orjson
 
-from core.types import InboundMessage, JsonObject, MessageState, Reply, Sampling, Turn, Usage
+from core.types import Bot, InboundMessage, JsonObject, MessageState, Reply, Sampling, Turn, Usage
 
 GENESIS = bytes(32)  # stands for the hash of the row before the first
 SEAL = "personal"  # the name, in a detail, of its personal part's digest
 MARK_CHARACTERS = 16
 # Never masked: what stands in them is of the settings or of this house, the operator who must be known by name, and an
-# event's id, which a platform makes up of digits that may look like a card's.
-MADE_UP = frozenset({"channel", "bot", "version", "state", "messages", "kind", "model", "sampling", "event", "who"})
+# event's id and a key's fingerprint, which are made up of digits that may look like a card's.
+MADE_UP = frozenset(
+    {"channel", "bot", "version", "state", "messages", "kind", "model", "sampling", "event", "who", "key"}
+)
 
 Masked = Callable[[str], str]
 
@@ -168,10 +170,11 @@ def feedback_entry(turn_id: int, channel: str, user_id: str, vote: str) -> Audit
 
 
 def completion_entry(
-    request_id: str, bot: str, version: str, model: str, sampling: Sampling, usage: Usage, ending: str
+    request_id: str, key: str, bot: str, version: str, model: str, sampling: Sampling, usage: Usage, ending: str
 ) -> AuditEntry:
-    """A reply that was streamed outside any conversation."""
+    """A reply that was streamed outside any conversation; `key` is the fingerprint of the key that asked for it."""
     detail = {
+        "key": key,
         "bot": bot,
         "version": version,
         "model": model,
@@ -181,6 +184,15 @@ def completion_entry(
         "ending": ending,
     }
     return AuditEntry("completion", f"request/{request_id}", detail)
+
+
+def rehearsal_entry(
+    request_id: str, who: str, bot: Bot, model: str, sampling: Sampling, usage: Usage, ending: str
+) -> AuditEntry:
+    """A reply that an operator tried a bot for."""
+    entry = completion_entry(request_id, "", bot.name, bot.version, model, sampling, usage, ending)
+    detail = {name: value for name, value in entry.detail.items() if name != "key"}
+    return entry._replace(action="rehearsal", detail={"who": who, **detail})
 
 
 def _sampling(sampling: Sampling | None) -> JsonObject | None:

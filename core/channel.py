@@ -112,10 +112,10 @@ class Gateway(Protocol):
         """What was kept under that name; None if nothing was. Raises LedgerError."""
 
     def converse(
-        self, bot: str, messages: Sequence[Mapping[str, str]], sampling: Sampling, request_id: str
+        self, bot: str, messages: Sequence[Mapping[str, str]], sampling: Sampling, request_id: str, key: str
     ) -> AsyncGenerator[Delta, None]:
-        """Stream one reply outside any conversation: the bot's instructions (none for bot ""), then `messages`. Raises
-        EngineError. Its use is recorded, its text is not."""
+        """Stream one reply outside any conversation: the bot's instructions (none for bot ""), then `messages`. `key`
+        is a fingerprint of the key it was asked with. Raises EngineError. Its use is recorded, its text is not."""
 
     def bots(self) -> tuple[str, ...]:
         """The names of the loaded bots."""

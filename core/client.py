@@ -17,6 +17,7 @@ import structlog
 from pydantic import SecretStr
 from yarl import URL
 
+from core.calls import broken, whole
 from core.completions import Lines, ModelCard, hold_back, model_cards, parse_chunk, refusal, request_body
 from core.deadline import Deadline
 from core.engine import EngineRequest, EngineState, Supervisor
@@ -26,7 +27,6 @@ from core.types import Delta
 TAIL_SECONDS = 2.0  # after the finish: usage and [DONE] come at once or never
 DRAIN_SECONDS = 0.1  # after [DONE]: the end of the body, so that the connection can be used again
 PROBE_SECONDS = 10.0  # a whole GET /models
-ANSWER_LIMIT = 1 << 18  # bytes read of an answer that is not a stream
 # uvicorn, and so vLLM, closes idle connections after 5 s; a request sent into that moment would be lost.
 KEEPALIVE_SECONDS = 4.0
 ANY_MODEL = "default"
@@ -65,6 +65,7 @@ class OpenAIEngine:
         self._where = str(uds) if uds else str(url.origin())
         self._uds = uds
         self._model = model
+        self._models: tuple[str, ...] = ()
         self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if key:
             self._headers["Authorization"] = f"Bearer {key}"
@@ -97,6 +98,10 @@ class OpenAIEngine:
     @property
     def model(self) -> str:
         return self._model
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        return self._models or tuple(filter(None, (self._model,)))
 
     @property
     def context_tokens(self) -> int:
@@ -177,13 +182,13 @@ class OpenAIEngine:
                     self._ready()
                     return response
                 async with response:
-                    answer = await _whole(response.content)
+                    answer = await whole(response.content)
         except aiohttp.ConnectionTimeoutError as error:
             raise self._gone(f"took no connection within {self._connect_seconds:g} s") from error
         except TimeoutError as error:
             raise EngineTimeout(f"no first token within {self._first_token_seconds:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise self._gone(_broken(error)) from error
+            raise self._gone(broken(error)) from error
         if response.status in (502, 503):
             self._gone(f"answered HTTP {response.status}")
         raise refusal(response.status, answer, request)
@@ -214,9 +219,9 @@ class OpenAIEngine:
                 asyncio.timeout(PROBE_SECONDS),
                 self._http().get(self._models_url, headers=self._headers, allow_redirects=False) as response,
             ):
-                answer = await _whole(response.content)
+                answer = await whole(response.content)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise self._gone(_broken(error)) from error
+            raise self._gone(broken(error)) from error
         if response.status in (404, 405, 501) and await self._talks():
             self._model = self._model or ANY_MODEL  # a server that lists no models; most such serve one, by any name
             self._ready()
@@ -242,10 +247,10 @@ class OpenAIEngine:
             ):
                 return response.status not in (301, 302, 307, 308, 404, 405, 501)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise self._gone(_broken(error)) from error
+            raise self._gone(broken(error)) from error
 
     def _learn(self, cards: tuple[ModelCard, ...]) -> None:
-        names = [card.name for card in cards]
+        self._models = names = tuple(card.name for card in cards)
         if not self._model:
             if not cards:
                 raise EngineRefused("the server serves no model; load one, or set engine.model")
@@ -283,18 +288,3 @@ class OpenAIEngine:
         if self._uds:
             return aiohttp.UnixConnector(str(self._uds), limit=limit, keepalive_timeout=keep)
         return aiohttp.TCPConnector(limit=limit, keepalive_timeout=keep)
-
-
-async def _whole(content: aiohttp.StreamReader) -> bytes:
-    """A body that is no stream, as far as ANSWER_LIMIT."""
-    parts, size = [], 0
-    while size < ANSWER_LIMIT and (part := await content.readany()):
-        parts.append(part)
-        size += len(part)
-    return b"".join(parts)[:ANSWER_LIMIT]
-
-
-def _broken(error: Exception) -> str:
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"refused the connection ({error.os_error.strerror or 'unknown host'})"
-    return "did not answer in time" if isinstance(error, TimeoutError) else f"broke off ({type(error).__name__})"

@@ -26,7 +26,7 @@ from core.killing import Passing, pass_by
 from core.language import detect
 from core.ledger import Ledger
 from core.preview import Preview
-from core.prompt import MARGIN_TOKENS, UNKNOWN_CONTEXT, Composed, compose, estimate
+from core.prompt import Composed, budget, compose, estimate, room
 from core.speed import Speed
 from core.split import split
 from core.throttle import Rate
@@ -120,12 +120,12 @@ class Dialogue:
 
     async def apologise(self, turn: Turn, channel: Channel, phrase: str, reason: str) -> tuple[Reply, bool]:
         """Commit an apology without asking the engine."""
-        reply = self._apology(turn, phrase, reason)
+        reply = self._apology(self._bots[turn.conversation.bot], turn, phrase, reason)
         return reply, await self._commit(turn, channel, reply)
 
     async def set_aside(self, turn: Turn, channel: Channel) -> tuple[Reply, bool]:
         """Apologise for a turn that failed too often, and keep its messages for the operator."""
-        reply = self._apology(turn, "apology_engine", turn.trouble or "attempts")
+        reply = self._apology(self._bots[turn.conversation.bot], turn, "apology_engine", turn.trouble or "attempts")
         return reply, await self._commit(turn, channel, reply, set_aside=True)
 
     async def _commit(self, turn: Turn, channel: Channel, reply: Reply, *, set_aside: bool = False) -> bool:
@@ -166,22 +166,22 @@ class Dialogue:
             bound = self._bound(bot, turn, traits)
             brief = bot.phrase("brief", language, words=str(bound // 2)) if bound else ""
             composed = self._compose(bot, language, turn, history, brief, halve=halve)
-            sampling = self._room(bot, composed, bound)
+            sampling = room(bot.sampling, self._engine.context_tokens, composed.tokens, bound)
             generation = await self._generate(turn, composed, sampling, attempt, preview, growing)
             if bound and generation.finish == "length":
                 generation = dataclasses.replace(generation, finish="deadline")
             if generation.finish in ENDED_BY_USER:
-                return self._answer(turn, language, composed, generation)
+                return self._answer(bot, turn, language, composed, generation)
             if isinstance(generation.error, PromptTooLong):
                 history, halve, reason = self._after(history, composed), True, "prompt_too_long"
             elif generation.text and (generation.error is None or preview.shown):
-                return self._answer(turn, language, composed, generation)
+                return self._answer(bot, turn, language, composed, generation)
             elif isinstance(generation.error, EngineUnavailable):
                 raise generation.error
             else:
                 reason = type(generation.error).__name__ if generation.error else "empty"
             self._log.warning("generation_failed", turn=turn.id, reason=reason, attempt=attempt)
-        return self._apology(turn, "apology_empty" if reason == "empty" else "apology_engine", reason)
+        return self._apology(bot, turn, "apology_empty" if reason == "empty" else "apology_engine", reason)
 
     @staticmethod
     def _after(history: Sequence[HistoryEntry], composed: Composed) -> tuple[HistoryEntry, ...]:
@@ -197,17 +197,8 @@ class Dialogue:
     def _compose(
         self, bot: Bot, language: str, turn: Turn, history: Sequence[HistoryEntry], brief: str, *, halve: bool
     ) -> Composed:
-        context = self._engine.context_tokens or UNKNOWN_CONTEXT
-        reply = min(bot.sampling.max_tokens, context // 2)
-        budget = self._settings.history_tokens or context - reply - MARGIN_TOKENS
-        return compose(bot, language, turn, history, self._clock(), budget, halve=halve, brief=brief)
-
-    def _room(self, bot: Bot, composed: Composed, bound: int | None) -> Sampling:
-        """The bot's sampling, with max_tokens bounded by what the context and the time leave."""
-        most = bot.sampling.max_tokens if bound is None else bound
-        if self._engine.context_tokens:
-            most = min(most, max(16, self._engine.context_tokens - composed.tokens))
-        return dataclasses.replace(bot.sampling, max_tokens=most)
+        most = budget(self._engine.context_tokens, bot.sampling, self._settings.history_tokens)
+        return compose(bot, language, turn, history, self._clock(), most, halve=halve, brief=brief)
 
     async def _generate(
         self, turn: Turn, composed: Composed, sampling: Sampling, attempt: int, preview: Preview, growing: Growing
@@ -246,11 +237,11 @@ class Dialogue:
             self._speed.observe(first_at - began, self._clock() - began, spoken)
         return Generation(text.strip(), finish, usage, model, first_text_at, sampling, error)
 
-    def _answer(self, turn: Turn, language: str, composed: Composed, generation: Generation) -> Reply:
+    def _answer(self, bot: Bot, turn: Turn, language: str, composed: Composed, generation: Generation) -> Reply:
         text, reason = generation.text, ""
         if generation.error is not None:
             reason = type(generation.error).__name__
-            mark = self._bots[turn.conversation.bot].phrase("cut_mark", self._spoken(turn))
+            mark = bot.phrase("cut_mark", self._spoken(turn))
             text = f"{text}\n\n{mark}"
         elif generation.finish in CUT:
             reason = generation.finish
@@ -272,12 +263,11 @@ class Dialogue:
             if generation.first_text_at
             else None,
             history_from=composed.history_from,
-            version=self._bots[turn.conversation.bot].version,
+            version=bot.version,
             sampling=generation.sampling,
         )
 
-    def _apology(self, turn: Turn, phrase: str, reason: str) -> Reply:
-        bot = self._bots[turn.conversation.bot]
+    def _apology(self, bot: Bot, turn: Turn, phrase: str, reason: str) -> Reply:
         text = bot.phrase(phrase, self._spoken(turn))
         return Reply(text=text, kind=ReplyKind.APOLOGY, reason=reason, version=bot.version)
 

@@ -51,6 +51,10 @@ class Engine(Protocol):
         """The served model's name; "" before it is known."""
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """All that it serves: that model, and adapters of it (LoRA); empty before it is known."""
+
+    @property
     def context_tokens(self) -> int:
         """The longest prompt + reply in tokens; 0 before it is known."""
 

@@ -46,6 +46,7 @@ class EngineSimulator:
         *,
         behaviour: Behaviour = Behaviour(),  # noqa: B008  # frozen
         model: str = "simulated",
+        adapters: Sequence[str] = (),
         context_tokens: int = 8192,
         api_key: str = "",
         keep: int = 10_000,
@@ -61,6 +62,7 @@ class EngineSimulator:
         self.port = 0
         self._uds: Path | None = None
         self._model = model
+        self._adapters = adapters  # further models that it lists, and answers for
         self._context_tokens = context_tokens
         self._api_key = api_key
         self._keep = keep
@@ -131,8 +133,9 @@ class EngineSimulator:
             return _error(503, "Loading model", "unavailable_error")
         if refused := self._unauthorized(request):
             return refused
-        card = {"id": self._model, "object": "model", "owned_by": "vllm", "max_model_len": self._context_tokens}
-        return web.json_response({"object": "list", "data": [card]})
+        card = {"object": "model", "owned_by": "vllm", "max_model_len": self._context_tokens}
+        cards = [{"id": name, **card} for name in (self._model, *self._adapters)]
+        return web.json_response({"object": "list", "data": cards})
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
         transport = request.transport
@@ -196,7 +199,8 @@ class EngineSimulator:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         response.enable_chunked_encoding()
         await response.prepare(request)
-        wire = Wire(response, behaviour, self._model)
+        asked = call.body.get("model")
+        wire = Wire(response, behaviour, str(asked) if asked in self._adapters else self._model)
         thoughts = [("reasoning", word) for word in behaviour.reasoning.split(" ") if word]
         pieces = [*thoughts, *(("content", piece) for piece in split(behaviour.reply(call.body), behaviour.pieces))]
         limit = token_limit(call.body)

@@ -240,7 +240,7 @@ class House:
         return handed_over
 
     async def converse(
-        self, bot: str, messages: Sequence[Mapping[str, str]], sampling: Sampling, request_id: str
+        self, bot: str, messages: Sequence[Mapping[str, str]], sampling: Sampling, request_id: str, key: str
     ) -> AsyncGenerator[Delta, None]:
         usage, model, ending = Usage(), "", "aborted"
         try:
@@ -250,7 +250,7 @@ class House:
                     yield delta
         finally:
             version = self._bots[bot].version if bot else ""
-            entry = completion_entry(request_id, bot, version, model, sampling, usage, ending)
+            entry = completion_entry(request_id, key, bot, version, model, sampling, usage, ending)
             await self._ledger.record(entry, self._clock())
 
     def bots(self) -> tuple[str, ...]:

@@ -8,11 +8,11 @@ cut to half in one step, so that the prefix changes rarely and not with every tu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from core.types import Bot, HistoryEntry, Turn
+from core.types import Bot, HistoryEntry, Sampling, Turn
 
 MARGIN_TOKENS = 48  # role marks and the template's own words
 CHINESE_WEEKDAYS = "一二三四五六日"
@@ -33,6 +33,18 @@ def estimate(text: str) -> int:
     """Tokens of a text, rather too many: a token per 3 ASCII characters, one and a half per other character."""
     others = sum(1 for character in text if ord(character) > 127)
     return (len(text) - others) // 3 + others * 3 // 2 + 1
+
+
+def budget(context: int, sampling: Sampling, most: int) -> int:
+    """The tokens for prompt and history in a `context` of so many (0: unknown); `most` where that is given."""
+    context = context or UNKNOWN_CONTEXT
+    return most or context - min(sampling.max_tokens, context // 2) - MARGIN_TOKENS
+
+
+def room(sampling: Sampling, context: int, used: int, bound: int | None = None) -> Sampling:
+    """The same with max_tokens bounded by what the context leaves, and by `bound`."""
+    most = sampling.max_tokens if bound is None else bound
+    return replace(sampling, max_tokens=min(most, max(16, context - used)) if context else most)
 
 
 def note(bot: Bot, language: str, now: float) -> str:

@@ -103,6 +103,7 @@ class FakeEngine:
         self.state = EngineState.READY
         self.detail = ""
         self.model = "fake-model"
+        self.models: tuple[str, ...] = ("fake-model", "fake-adapter")
         self.context_tokens = context_tokens
         self._replies: deque[tuple[Piece, ...]] = deque()
         self._gate, self._ready = _set_event(), _set_event()

@@ -98,7 +98,7 @@ def test_rooms_import_only_what_they_may(path: Path) -> None:
         elif room == "console":
             assert top not in {"adapters", "bots", "commands", "main", "tests", "setup"} | PLATFORM_SDKS, module
         elif room == "bots" and top in ROOMS:
-            assert module.startswith(("core.types", "core.errors", "bots")), module
+            assert module.startswith(("core.types", "core.errors", "core.recipe", "bots")), module
         elif room == "adapters" and len(rest) > 1:
             assert top not in {"bots", "console", "commands", "main", "tests", "setup"}, module
             # The model's Markdown is read by all channels in the same way.

@@ -77,6 +77,15 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskAnswered:
+    """What is posted to a callback_url."""
+
+    type: Literal["task.answered"]
+    timestamp: Annotated[str, Field(description="When it was answered: ISO 8601, UTC.")]
+    data: Result
+
+
+@dataclass(frozen=True, slots=True)
 class AssistantMessage:
     role: Literal["assistant"]
     content: str

@@ -1,4 +1,7 @@
-"""The API channel: a task is on disk before it is acknowledged; a completion streams from the engine to the caller."""
+"""The API channel: a task is on disk before it is acknowledged; a completion streams from the engine to the caller.
+
+Answers are read from the ledger by whoever asks, and posted to those who asked with a callback_url.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,15 @@ from collections.abc import Callable, Iterable
 import orjson
 from aiohttp import web
 
+from adapters.api.callbacks import Callbacks
 from adapters.api.completions import Completions
 from adapters.api.description import describe
 from adapters.api.door import Door
 from adapters.api.following import LOOK_SECONDS, STREAMS, Board, Following
+from adapters.api.posting import SECONDS, Poster
+from adapters.api.receivers import Receivers
 from adapters.api.routes import operations
-from adapters.api.settings import Settings, api_keys
+from adapters.api.settings import Settings, api_keys, callback_key
 from adapters.api.tasks import Tasks
 from core.channel import Finding, Gateway, Traits
 from core.types import Delivery, Draft, Turn
@@ -29,7 +35,7 @@ def build(name: str, settings: Settings, *, public_url: str) -> ApiChannel:
 
 
 class ApiChannel:
-    """Answers are read from the ledger by whoever asks; nothing is pushed."""
+    """Built once from the section `[api]`."""
 
     def __init__(
         self,
@@ -41,6 +47,8 @@ class ApiChannel:
         new_id: Callable[[], str],
         streams: int = STREAMS,
         look_seconds: float = LOOK_SECONDS,
+        timer: Callable[[], float] = time.monotonic,
+        callback_seconds: float = SECONDS,
     ) -> None:
         self._name = name
         self._bot = settings.bot
@@ -49,6 +57,9 @@ class ApiChannel:
         self._look_seconds = look_seconds
         self._clock = clock
         self._new_id = new_id
+        poster = Poster(callback_key(settings), clock=clock, timer=timer, seconds=callback_seconds)
+        self._callbacks = Callbacks(name, Receivers(settings.callback_hosts), poster, clock)
+        self._gateway: Gateway | None = None
         self._keys = {hashlib.sha256(key.encode()).digest() for key in api_keys(settings)}
 
     @property
@@ -57,12 +68,14 @@ class ApiChannel:
 
     @property
     def traits(self) -> Traits:
-        return Traits(text_limit=UNLIMITED, preview_seconds=PREVIEW_SECONDS, repeatable=True)
+        # A call-back that comes twice has the same id, so that it counts once.
+        return Traits(text_limit=UNLIMITED, preview_seconds=PREVIEW_SECONDS, repeatable=True, parallel=32)
 
     def routes(self, gateway: Gateway) -> Iterable[web.RouteDef]:
+        self._gateway = gateway
         door = Door(self._name, self._keys, gateway, self._clock)
         following = Following(self._name, gateway, self._board, self._look_seconds)
-        tasks = Tasks(self._name, self._bot, gateway, following, self._new_id)
+        tasks = Tasks(self._name, self._bot, gateway, following, self._callbacks, self._new_id)
         table = operations(tasks, Completions(gateway, self._clock, self._new_id))
         description = orjson.dumps(describe(table, self._public_url))
 
@@ -74,11 +87,12 @@ class ApiChannel:
         return [*own, web.get("/openapi.json", openapi)]
 
     async def start(self) -> None:
-        """Nothing to open."""
+        """Nothing to open: the first call-back opens what it needs."""
 
     async def close(self) -> None:
-        """End the open streams."""
+        """End the open streams, and the connections to receivers."""
         self._board.close()
+        await self._callbacks.close()
 
     async def preview(self, draft: Draft) -> str | None:
         """Tell those who follow. It never counts as shown: a stream can say that another text stands in its place."""
@@ -89,7 +103,9 @@ class ApiChannel:
         return None  # nothing is shown before it is whole
 
     async def deliver(self, delivery: Delivery) -> str:
-        """The committed turn is what `/result` reads: it has arrived."""
+        """The committed turn is what `/result` reads: it has arrived, but for those who want it posted."""
+        if self._gateway is not None and delivery.part == delivery.parts:
+            await self._callbacks.tell(delivery, self._gateway)
         return f"turn-{delivery.turn_id}"
 
     async def check(self) -> list[Finding]:

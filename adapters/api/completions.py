@@ -35,7 +35,7 @@ class Completions:
         """OpenAI's chat completion, streamed or whole.
 
         `model` is a bot, whose instructions then come first, or the engine's own model. Nothing of it is stored but its
-        usage. Fields that are not named here are left aside.
+        usage and who asked. Fields that are not named here are left aside.
         """
         body = parse(Completion, await request.read())
         if body.model not in (*self._gateway.bots(), self._gateway.engine_model()):
@@ -43,18 +43,18 @@ class Completions:
         admits(caller, body.model)
         head = Head(f"chatcmpl-{self._new_id()}", int(self._clock()), body.model)
         try:
-            async with aclosing(self._deltas(body, head)) as deltas:
+            async with aclosing(self._deltas(body, head, caller)) as deltas:
                 if body.stream:
                     return await self._stream(request, body, head, deltas)
                 return as_json(head.whole(*joined([delta async for delta in deltas])))
         except EngineRefused as error:
             raise RequestError(400, f"The model refused the request: {error}") from error
 
-    def _deltas(self, body: Completion, head: Head) -> AsyncGenerator[Delta, None]:
+    def _deltas(self, body: Completion, head: Head, caller: Caller) -> AsyncGenerator[Delta, None]:
         named = body.model in self._gateway.bots()
         sampling = body.sampling(self._gateway.bot(body.model).sampling if named else Sampling())
         messages = [message.plain() for message in body.messages]
-        return self._gateway.converse(body.model if named else "", messages, sampling, head.id)
+        return self._gateway.converse(body.model if named else "", messages, sampling, head.id, caller.key)
 
     async def _stream(
         self, request: web.Request, body: Completion, head: Head, deltas: AsyncGenerator[Delta, None]

@@ -8,20 +8,27 @@ from typing import Annotated, Literal, TypeVar
 
 import orjson
 from multidict import MultiMapping
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from adapters.api.answers import AssistantMessage, ChatCompletion, Choice, usage_of
+from adapters.api.receivers import URL_LIMIT, URL_PATTERN, url_of
 from core.errors import RequestError
 from core.types import Delta, Sampling, Usage
 
 TEXT_LIMIT = 32_000  # characters of one question
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+Address = Annotated[str, Field(max_length=URL_LIMIT, pattern=URL_PATTERN)]
 
 
 def _whole(value: object) -> object:
     """JSON has one kind of number: 5.0 is as whole as 5."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _address(value: str) -> str:
+    url_of(value)
+    return value
 
 
 Tokens = Annotated[int, Field(gt=0, le=2**31 - 1), BeforeValidator(_whole)]
@@ -40,6 +47,12 @@ class Ask(BaseModel):
     ] = None
     user: Annotated[Name | None, Field(description="Whom the limits count; none: the key itself.")] = None
     language: Annotated[str, Field(max_length=35, description='As in "en" or "zh"; "": found by itself.')] = ""
+    callback_url: Annotated[
+        Annotated[Address, AfterValidator(_address)] | None,
+        Field(
+            description="Where the end is posted to; of a host that the operator allows. https, no user, no fragment."
+        ),
+    ] = None
 
 
 class AskHeaders(BaseModel):
@@ -156,7 +169,9 @@ def parse_named(model: type[BodyT], given: MultiMapping[str]) -> BodyT:
 
 def _refusal(error: ValidationError) -> RequestError:
     problems = [
-        ": ".join(filter(None, (".".join(str(part) for part in item["loc"]), item["msg"])))
+        ": ".join(
+            filter(None, (".".join(str(part) for part in item["loc"]), item["msg"].removeprefix("Value error, ")))
+        )
         for item in error.errors(include_url=False, include_input=False, include_context=False)
     ]
     return RequestError(400, "; ".join(problems[:5]))

@@ -27,6 +27,17 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Callback:
+    """A call that we make later, to the address in a field of the body."""
+
+    field: str
+    type: type
+    words: str
+    headers: Mapping[str, str]  # name -> what it says
+    answers: Mapping[str, str]  # status, as OpenAPI writes them -> what comes of it
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One route: how it is called, and what it answers."""
 
@@ -38,6 +49,7 @@ class Operation:
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     headers: type[BaseModel] | None = None
+    callback: Callback | None = None
 
     @property
     def models(self) -> tuple[type[BaseModel], ...]:
@@ -68,7 +80,8 @@ def _schemas(operations: Sequence[Operation]) -> tuple[dict[type, Json], Json]:
     """The schema of each type (mostly a reference), and what these refer to."""
     taken = {model for operation in operations for model in operation.models}
     given = {kind for operation in operations for answer in operation.answers.values() for kind in answer.types}
-    kinds = sorted(taken | given, key=lambda kind: kind.__name__)
+    told = {operation.callback.type for operation in operations if operation.callback is not None}
+    kinds = sorted(taken | given | told, key=lambda kind: kind.__name__)
     schemas, definitions = TypeAdapter.json_schemas(
         [(kind, "validation" if kind in taken else "serialization", TypeAdapter(kind)) for kind in kinds],
         ref_template="#/components/schemas/{model}",
@@ -95,7 +108,25 @@ def _operation(operation: Operation, schemas: Mapping[type, Json]) -> Json:
     if operation.body is not None:
         content = {JSON: {"schema": schemas[operation.body]}}
         described["requestBody"] = {"required": True, "content": content}
+    if operation.callback is not None:
+        described["callbacks"] = {operation.callback.field: _callback(operation.callback, schemas)}
     return described
+
+
+def _callback(callback: Callback, schemas: Mapping[type, Json]) -> Json:
+    parameters = [
+        {"name": name, "in": "header", "required": True, "description": words, "schema": {"type": "string"}}
+        for name, words in callback.headers.items()
+    ]
+    content = {JSON: {"schema": schemas[callback.type]}}
+    called: Json = {
+        "summary": callback.words,
+        "security": [],  # the signature stands for it
+        "parameters": parameters,
+        "requestBody": {"required": True, "content": content},
+        "responses": {status: {"description": words} for status, words in callback.answers.items()},
+    }
+    return {f"{{$request.body#/{callback.field}}}": {"post": called}}
 
 
 def _names(operation: Operation) -> list[str]:

@@ -37,7 +37,10 @@ class Call:
 
 def digest_of(body: Ask) -> str:
     """The same for bodies that ask the same, however they are written down."""
-    return hashlib.sha256(orjson.dumps(body.model_dump(), option=orjson.OPT_SORT_KEYS)).hexdigest()
+    asked = body.model_dump()
+    if body.callback_url is None:
+        del asked["callback_url"]  # as it was before there was such a field, or repeats over an update were refused
+    return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 class Repeats:

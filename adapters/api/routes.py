@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from adapters.api.answers import ChatCompletion, ModelList, Refusal, Result, Task
+from adapters.api.answers import ChatCompletion, ModelList, Refusal, Result, Task, TaskAnswered
 from adapters.api.completions import Completions
 from adapters.api.convert import Ask, AskHeaders, Completion, ResultQuery
-from adapters.api.description import Answer, Operation
+from adapters.api.description import Answer, Callback, Operation
 from adapters.api.tasks import Tasks
 
 LEFT = {
@@ -27,6 +27,21 @@ REFUSED = {
     429: Answer("The address or the user is over its limit.", (Refusal,), headers=AGAIN | LEFT),
     503: Answer("Not now: the store, the engine or a limit of streams is the reason.", (Refusal,), headers=AGAIN),
 }
+ANSWERED = Callback(
+    "callback_url",
+    TaskAnswered,
+    "The task has come to its end with words.",
+    {
+        "webhook-id": "The same for each repeat of this call.",
+        "webhook-timestamp": "When it was sent: seconds since the epoch.",
+        "webhook-signature": '"v1," and the HMAC-SHA256 of id.timestamp.body in base64 (www.standardwebhooks.com).',
+    },
+    {
+        "2XX": "Taken.",
+        "408": "Made again, not before Retry-After; so after 425, 429, any 5XX, and without an answer within 10 s.",
+        "default": "Not made again.",
+    },
+)
 EVENTS = ("status", "delta", "draft", "result")
 BODY = (400, 408, 413, 415)
 
@@ -46,6 +61,7 @@ def operations(tasks: Tasks, completions: Completions) -> tuple[Operation, ...]:
             counted=True,
             body=Ask,
             headers=AskHeaders,
+            callback=ANSWERED,
         ),
         Operation(
             "GET",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from adapters.api.answers import OPEN, STATUS, Task, result_of
+from adapters.api.callbacks import Callbacks
 from adapters.api.convert import Ask, AskHeaders, ResultQuery, parse, parse_named
 from adapters.api.door import Caller, admits, as_json
 from adapters.api.following import Following, wants_events
@@ -22,11 +23,20 @@ THROTTLED_SECONDS = 5.0  # until somebody who is over their limit may try again
 class Tasks:
     """`/ask` and `/result`."""
 
-    def __init__(self, name: str, bot: str, gateway: Gateway, following: Following, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        bot: str,
+        gateway: Gateway,
+        following: Following,
+        callbacks: Callbacks,
+        new_id: Callable[[], str],
+    ) -> None:
         self._name = name
         self._bot = bot
         self._gateway = gateway
         self._following = following
+        self._callbacks = callbacks
         self._new_id = new_id
         self._repeats = Repeats(name, gateway)
 
@@ -34,7 +44,8 @@ class Tasks:
         """Queue a question.
 
         It is on disk when this answers. With an `Idempotency-Key` the call can be made again as often as needed, for
-        instance when its connection broke: the first one counts, and a repeat has `Idempotent-Replayed: true`.
+        instance when its connection broke: the first one counts, and a repeat has `Idempotent-Replayed: true`. With a
+        `callback_url` its end is posted there, too.
         """
         named = parse_named(AskHeaders, request.headers).idempotency_key
         body = parse(Ask, await request.read())
@@ -43,7 +54,7 @@ class Tasks:
             raise RequestError(404, f"There is no bot {bot!r}.", code="model_not_found")
         admits(caller, bot)
         key = caller.key
-        digest = digest_of(body) if named else ""
+        digest = {BODY: digest_of(body)} if named else {}
 
         def message(task_id: str) -> InboundMessage:
             return InboundMessage(
@@ -51,13 +62,13 @@ class Tasks:
                 conversation=ConversationKey(self._name, bot, f"{key}:{body.conversation or task_id}"),
                 user_id=f"{key}:{body.user or ''}",
                 text=body.text,
-                address={BODY: digest} if named else {},
+                address=digest | self._callbacks.address(task_id, body.callback_url),
                 language=body.language,
                 merge=False,
             )
 
         if named:
-            task_id, receipt = await self._repeats.receive(Call(key, named, digest), message)
+            task_id, receipt = await self._repeats.receive(Call(key, named, digest[BODY]), message)
         else:
             task_id = self._new_id()
             receipt = await self._gateway.receive(message(task_id))

@@ -4,15 +4,17 @@ import { Conversations } from "./conversations.js";
 import { html, render, useEffect } from "./draw.js";
 import { Frame } from "./frame.js";
 import { Health } from "./health.js";
+import { Keys } from "./keys.js";
 import { language, say } from "./language.js";
 import { Trouble, Wait } from "./parts.js";
 import { address, go, here, read } from "./place.js";
+import { Playground } from "./playground.js";
 import { SignIn, wanted } from "./signin.js";
 import { Users } from "./users.js";
 import { Value, useValue } from "./value.js";
 import { ask, guest } from "./wire.js";
 
-const PAGES = { conversations: Conversations, health: Health, users: Users };
+const PAGES = { conversations: Conversations, health: Health, users: Users, playground: Playground, keys: Keys };
 const AGAIN = 3_000; // milliseconds, while the server cannot be reached
 const unreached = new Value(null);
 

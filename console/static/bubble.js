@@ -42,7 +42,7 @@ export function Message({ entry, users, me, again }) {
 }
 
 /** Model, tokens, times, cache: what there is of it. */
-function details({ model, prompt_tokens: prompt, completion_tokens: completion, cached_tokens: cached, ...turn }) {
+export function details({ model, prompt_tokens: prompt, completion_tokens: completion, cached_tokens: cached, ...turn }) {
   const { first_text_seconds: first, seconds } = turn;
   const told = [];
   if (model) told.push(model);

@@ -8,7 +8,7 @@ import { address, go } from "./place.js";
 import { useValue } from "./value.js";
 import { ask, cut, guest } from "./wire.js";
 
-const PAGES = ["conversations", "health", "users"];
+const PAGES = ["conversations", "health", "users", "playground", "keys"];
 const LOOK_SECONDS = 30;
 
 export function LanguageButton() {

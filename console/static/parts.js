@@ -8,6 +8,8 @@ const LINES = {
   conversations: "M4 5h16v11H9.5L5.5 19.5V16H4Z",
   health: "M3 12.5h4l2.5-6 4.5 11 2.5-5H21",
   users: "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8Zm-7.5 8a7.5 7.5 0 0 1 15 0",
+  keys: "M8 20a4 4 0 1 0 0-8 4 4 0 0 0 0 8Zm2.8-6.8L20 4m-4 4 3 3",
+  playground: "M9 3h6m-5 0v6l-5.5 9A2 2 0 0 0 6.2 21h11.6a2 2 0 0 0 1.7-3L14 9V3M7.5 15h9",
   search: "M10.5 17a6.5 6.5 0 1 0 0-13 6.5 6.5 0 0 0 0 13Zm5-1.5L20 20",
   filters: "M4 6.5h16M7 12h10m-7 5.5h4",
   back: "M15 5l-7 7 7 7",
@@ -90,18 +92,23 @@ export function Field({ label, hint, children }) {
   `;
 }
 
-/** A question over the page: Esc and its ways out call `leave`; the browser keeps the focus inside and puts it back. */
-export function Dialog({ title, leave, children }) {
+/**
+ * A question over the page: Esc and its ways out call `leave`; the browser keeps the focus inside and puts it back.
+ * `held`: what it shows is shown once, so that neither Esc nor a press beside it is a way out.
+ */
+export function Dialog({ title, leave, held = false, children }) {
   const box = useRef(null);
   const id = useRef(`dialog-${++made}`).current;
   useEffect(() => {
-    const before = document.activeElement;
-    box.current.showModal();
-    return () => before?.isConnected && before.focus();
+    const dialog = box.current;
+    dialog.showModal();
+    return () => dialog.close(); // what it stood over takes no focus before
   }, []);
-  const aside = (event) => event.target === box.current && leave();
+  const aside = (event) => event.target === box.current && !held && leave();
+  const closed = () => box.current && leave(); // not when it is closed because it was left
+  const stay = (event) => held && event.preventDefault();
   return html`
-    <dialog class="dialog" ref=${box} aria-labelledby=${id} onClose=${leave} onClick=${aside}>
+    <dialog class="dialog" ref=${box} aria-labelledby=${id} onCancel=${stay} onClose=${closed} onClick=${aside}>
       <div class="dialog-body">
         <h2 id=${id}>${title}</h2>
         ${children}

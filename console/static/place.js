@@ -2,7 +2,7 @@
 
 import { Value } from "./value.js";
 
-const PAGES = ["conversations", "health", "users", "sign-in"];
+const PAGES = ["conversations", "health", "users", "playground", "keys", "sign-in"];
 
 /** An address of the console as { page, id, query, href }; any other is the list of conversations. */
 export function read(address) {

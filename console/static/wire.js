@@ -36,21 +36,43 @@ async function answered(path, options) {
   }
 }
 
+const posted = (body) => ({
+  method: "POST",
+  headers: { "Content-Type": "application/json", "X-CSRF-Token": guest.value?.csrf ?? "" },
+  body: JSON.stringify(body),
+});
+
 /** GET, or POST when there is a body; the answer's JSON. Throws Refusal, and AbortError when `left` says so. */
 export async function ask(path, { body, left } = {}) {
-  const options = { signal: AbortSignal.any([AbortSignal.timeout(PATIENCE), ...(left ? [left] : [])]) };
-  if (body !== undefined) {
-    const headers = { "Content-Type": "application/json", "X-CSRF-Token": guest.value?.csrf ?? "" };
-    Object.assign(options, { method: "POST", headers, body: JSON.stringify(body) });
-  }
-  const answer = await answered(path, options);
+  const signal = AbortSignal.any([AbortSignal.timeout(PATIENCE), ...(left ? [left] : [])]);
+  const answer = await answered(path, { signal, ...(body !== undefined && posted(body)) });
   if (answer.status === 204) return null;
   const data = await answer.json().catch(() => null);
   if (answer.ok && data !== null) return data;
+  throw refused(answer, path, data);
+}
+
+/** POST; the events of the answer as [name, data], as they come. Throws like `ask`. */
+export async function* events(path, { body, left }) {
+  const answer = await answered(path, { signal: left, ...posted(body) });
+  if (!answer.ok) throw refused(answer, path, await answer.json().catch(() => null));
+  let rest = "";
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    const frames = (rest + part.value).split("\n\n");
+    rest = frames.pop();
+    for (const frame of frames) {
+      const lines = new Map(frame.split("\n").map((line) => line.split(/: (.*)/s)));
+      if (lines.has("event")) yield [lines.get("event"), JSON.parse(lines.get("data"))];
+    }
+  }
+}
+
+function refused(answer, path, data) {
   const { code = `status_${answer.status}`, message = "" } = data?.error ?? {};
   // Signed out elsewhere, or too long ago.
   if (answer.status === 401 && path !== "/sign-in") guest.value = null;
-  throw new Refusal(answer.status, code, message, Number(answer.headers.get("Retry-After")) || 0);
+  return new Refusal(answer.status, code, message, Number(answer.headers.get("Retry-After")) || 0);
 }
 
 const down = new Set(); // streams that have no connection

@@ -1,9 +1,15 @@
 // Every word of the console, in English and in Chinese. A third language is one more text in each line, and its name.
 // {words in braces} are filled in; "one|many" is chosen by {n}.
 
+import { KEYS } from "./words_keys.js";
+import { PLAYGROUND } from "./words_playground.js";
+
 export const LANGUAGES = { en: "English", zh: "中文" };
 
 export const WORDS = {
+  ...PLAYGROUND,
+  ...KEYS,
+
   // Everywhere
   conversations: ["Conversations", "对话"],
   conversation: ["Conversation", "对话内容"],

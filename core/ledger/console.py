@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.audit import AuditEntry
-from core.ledger import archive, erasure, facts, office, people, search, statistics
+from core.ledger import archive, erasure, facts, keys, office, people, search, statistics
 from core.ledger.archive import Item, Page, Wanted
+from core.ledger.keys import Key
 from core.ledger.office import Stuck
 from core.ledger.sqlite import SqliteLedger
 from core.ledger.writer import Connection
@@ -93,6 +94,35 @@ class ConsoleLedger:
 
         return await self._ledger.write(write)
 
+    async def keys(self) -> list[Key]:
+        """The API's, all there ever were, oldest first."""
+        return await self._ledger.browse(lambda c: keys.listed(c, keys.CHANNEL))
+
+    async def create_key(
+        self, name: str, bots: Sequence[str], per_minute: float | None, who: str, now: float
+    ) -> tuple[Key, str]:
+        """A new key of the API, and its secret, which nobody can read again."""
+        detail = {"who": who, "name": name, "bots": list(bots), "requests_per_minute": per_minute}
+
+        def write(connection: Connection) -> tuple[Key, str]:
+            key, secret = keys.create(connection, keys.CHANNEL, name, bots, per_minute, now)
+            self._ledger.audit(connection, AuditEntry("key_created", f"key/{key.id}", detail), now)
+            return key, secret
+
+        return await self._ledger.write(write)
+
+    async def revoke_key(self, number: int, who: str, now: float) -> Key | None:
+        """A key opens nothing any more; None if there is no such key, or it did not before."""
+
+        def write(connection: Connection) -> Key | None:
+            key = keys.revoke(connection, keys.CHANNEL, number, now)
+            if key is not None:
+                detail = {"who": who, "name": key.name}
+                self._ledger.audit(connection, AuditEntry("key_revoked", f"key/{key.id}", detail), now)
+            return key
+
+        return await self._ledger.write(write)
+
     async def retry(self, names: Sequence[str] | None, who: str, now: float) -> list[str]:
         """Try set-aside messages and refused deliveries again; None: all that may be. Those that were."""
 
@@ -104,6 +134,9 @@ class ConsoleLedger:
             return done
 
         return await self._ledger.write(write)
+
+    async def record(self, entry: AuditEntry, now: float) -> None:
+        await self._ledger.record(entry, now)
 
     async def exported(self, what: str, count: int, who: str, now: float) -> None:
         """Record that texts left the house."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from core.ledger import facts
@@ -15,8 +16,11 @@ from core.ledger.turns import json_object
 from core.ledger.writer import Connection
 from core.types import JsonObject
 
+CHANNEL = "api"  # whose facts they are
 PREFIX = "fd_"  # so that a scanner for leaked secrets knows one
 NAME = "key-"  # and the digest: the fact's name
+NAME_CHARACTERS = 100
+LEAST, MOST = 0.001, 1_000_000  # requests a minute; fewer than one a day is no rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,18 @@ class Key:
     requests_per_minute: float | None = None  # None: only the limit per address counts
     created_at: float = 0.0
     revoked_at: float | None = None
+
+
+def flaw(name: str, bots: Sequence[str], per_minute: float | None, there: Collection[str]) -> str:
+    """What keeps such a key from being made, as a sentence; "" when nothing does. `there`: the bots of the house."""
+    # What moves a terminal's cursor does not belong into a list that is printed there.
+    if not 0 < len(name.strip()) <= NAME_CHARACTERS or any(unicodedata.category(one) in {"Cc", "Cs"} for one in name):
+        return f"name: 1 to {NAME_CHARACTERS} characters in one line are needed."
+    if unknown := [bot for bot in bots if bot not in there]:
+        return f"bots: there is no {', '.join(unknown)}; there are {', '.join(there)}."
+    if per_minute is not None and not LEAST <= per_minute <= MOST:
+        return f"requests a minute: a number from {LEAST} to {MOST} is needed."
+    return ""
 
 
 def digest(key: str) -> str:

@@ -179,6 +179,21 @@ INSERT INTO found_to VALUES (0, 0);
 CREATE TABLE found_later (id INTEGER PRIMARY KEY);                   -- rows of the index that must be written (again)
 """
 
+VERSIONS = """
+CREATE TABLE bot_versions (
+    bot TEXT NOT NULL,
+    number INTEGER NOT NULL,                                         -- the newest one is live
+    at REAL NOT NULL,
+    who TEXT NOT NULL,
+    note TEXT NOT NULL,
+    version TEXT NOT NULL,                                           -- of its replies in the audit record
+    restores INTEGER,                                                -- the number of the one that it brought back
+    files TEXT NOT NULL,                                             -- the digest of what the files said then
+    recipe TEXT NOT NULL,                                            -- JSON: see core/recipe.py
+    PRIMARY KEY (bot, number)
+) WITHOUT ROWID;
+"""
+
 
 def migrations() -> Migrations:
     """All migrations, oldest first."""
@@ -207,5 +222,9 @@ def migrations() -> Migrations:
     @steps(name="0006_console")
     def sixth(database: Database) -> None:
         database.executescript(CONSOLE)
+
+    @steps(name="0007_bot_versions")
+    def seventh(database: Database) -> None:
+        database.executescript(VERSIONS)
 
     return steps

@@ -111,7 +111,7 @@ class KeepingGateway:
         return frozenset()
 
     async def converse(
-        self, bot: str, messages: Sequence[Mapping[str, str]], sampling: Sampling, request_id: str
+        self, bot: str, messages: Sequence[Mapping[str, str]], sampling: Sampling, request_id: str, key: str
     ) -> AsyncGenerator[Delta, None]:
         yield Delta(finish="stop")
 

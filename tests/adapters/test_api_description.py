@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from core.config import ThrottleSettings
-from tests.adapters.api_house import KEY, api
+from tests.adapters.api_house import KEY, Receiver, api, ask
+from tests.adapters.test_api_callback import SECRET, allowed
 from tests.fakes import FakeEngine
 
 BOUNDLESS = ThrottleSettings(messages_per_minute=1e6, burst=1e6, tokens_per_day=0, requests_per_minute_per_ip=1e6)
@@ -18,6 +20,16 @@ BOUNDLESS = ThrottleSettings(messages_per_minute=1e6, burst=1e6, tokens_per_day=
 EXPECTED = """
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", "401", "403", "404", "409", "422"]
+"""
+# Which hosts the operator allows is said in words; the tester is told of the one there is.
+HOOKS = """
+import schemathesis
+
+
+@schemathesis.hook
+def before_load_schema(context, raw_schema):
+    asked = raw_schema["components"]["schemas"]["Ask"]["properties"]
+    asked["callback_url"] = {"anyOf": [{"type": "string", "enum": ["URL"]}, {"type": "null"}]}
 """
 
 
@@ -68,16 +80,41 @@ async def test_what_is_refused_before_the_api_looks_is_described_too(
     assert str(status) in document["paths"]["/ask"]["post"]["responses"]
 
 
+async def test_the_call_that_we_make_is_described_as_it_is_made(tmp_path: Path) -> None:
+    async with (
+        Receiver().listening() as receiver,
+        api(tmp_path, FakeEngine(), callbacks=allowed(receiver)) as (house, http),
+    ):
+        document = await (await http.get("/openapi.json")).json()
+        await ask(http, "Hello", callback_url=receiver.url())
+        await house.until(lambda: bool(receiver.calls))
+    assert receiver.host not in str(document) and SECRET not in str(document)
+    (call,) = receiver.calls
+    described = document["paths"]["/ask"]["post"]["callbacks"]["callback_url"]["{$request.body#/callback_url}"]["post"]
+    assert {one["name"] for one in described["parameters"]} <= call.headers.keys()
+    schema = described["requestBody"]["content"]["application/json"]["schema"]
+    parts = document["components"]["schemas"]
+    told = parts[schema["$ref"].rpartition("/")[2]]
+    assert set(told["properties"]) == set(told["required"]) == set(call.body)
+    data = parts[told["properties"]["data"]["$ref"].rpartition("/")[2]]
+    assert set(data["properties"]) == set(data["required"]) == set(call.data)
+
+
 @pytest.mark.process
 async def test_every_call_that_it_allows_is_answered_as_it_says(tmp_path: Path) -> None:
     config = tmp_path / "schemathesis.toml"
     config.write_text(EXPECTED, encoding="utf-8")
-    async with api(tmp_path, FakeEngine(), BOUNDLESS) as (_, http):
+    async with (
+        Receiver().listening() as receiver,
+        api(tmp_path, FakeEngine(), BOUNDLESS, callbacks=allowed(receiver)) as (_, http),
+    ):
+        (tmp_path / "hooks.py").write_text(HOOKS.replace("URL", receiver.url()), encoding="utf-8")
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "schemathesis.cli", "--no-color", "--config-file", str(config), "run"),
             *(str(http.make_url("/openapi.json")), "--header", f"Authorization: {KEY['Authorization']}"),
             *("--generation-deterministic", "--max-examples", "10", "--no-shrink"),
             cwd=tmp_path,
+            env={**os.environ, "SCHEMATHESIS_HOOKS": "hooks"},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
@@ -86,3 +123,4 @@ async def test_every_call_that_it_allows_is_answered_as_it_says(tmp_path: Path) 
     assert process.returncode == 0, told
     assert "4 selected / 4 total" in told, told
     assert "0 generated" not in told, told
+    assert receiver.calls and all(call.verifies(SECRET) for call in receiver.calls)

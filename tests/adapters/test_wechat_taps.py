@@ -110,7 +110,7 @@ def test_a_link_is_one_element_whatever_the_words() -> None:
 
 
 def test_the_words_that_we_ship_leave_room_for_an_answer() -> None:
-    bot = load_all(Path(__file__).parents[2] / "bots")["support"]
+    bot = load_all(Path(__file__).parents[2] / "bots")["support"].bot
     for language in bot.phrases:
         ending = bot.phrase("more_follows", language) + tap_link(bot.phrase("fetch_more", language), language)
         assert utf8_length(ending) < 300

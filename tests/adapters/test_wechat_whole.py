@@ -114,7 +114,7 @@ async def test_a_reply_without_the_time_to_be_whole_is_brief_and_a_tap_goes_on_w
         assert "bizmsgmenu" in shown
         engine.behaviour = Behaviour(reply=lambda _: " ".join(WORDS[len(begun) : len(begun) + 20]))
         assert words([await wechat.user_taps(USER)]) == WORDS[len(begun) : len(begun) + 20]
-        words_of_ours = load_all(HOME / "bots")["support"].phrase("go_on", "zh")
+        words_of_ours = load_all(HOME / "bots")["support"].bot.phrase("go_on", "zh")
         told = [str(call.body["messages"]) for call in engine.calls]
         assert [words_of_ours in text for text in told] == [False, False, True]
         assert not wechat.malformed

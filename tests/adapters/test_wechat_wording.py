@@ -88,7 +88,7 @@ def test_a_text_is_never_shown_as_nothing(text: str) -> None:
 
 
 def test_what_the_bot_itself_says_stays_as_it_is() -> None:
-    bot = load_all(Path(__file__).parents[2] / "bots")["support"]
+    bot = load_all(Path(__file__).parents[2] / "bots")["support"].bot
     for phrases in bot.phrases.values():
         assert {name: shown(text) for name, text in phrases.items()} == dict(phrases)
 

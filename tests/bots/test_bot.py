@@ -41,7 +41,7 @@ def problems(folder: Path) -> list[str]:
 
 def test_the_real_bots_load() -> None:
     found = load_all(ROOT)
-    support = found["support"]
+    support = found["support"].bot
     assert support.name == "support"
     assert set(support.prompts) == set(support.phrases) == {"en", "zh"}
     assert (support.title, support.timezone, support.sampling) == (

@@ -58,10 +58,12 @@ class Site:
 
 
 @asynccontextmanager
-async def site(folder: Path, behaviour: Behaviour | None = None, **settings: str) -> AsyncIterator[Site]:
+async def site(
+    folder: Path, behaviour: Behaviour | None = None, adapters: tuple[str, ...] = (), **settings: str
+) -> AsyncIterator[Site]:
     passwords = {"FRONTDESK_CONSOLE_PASSWORD": OPERATOR, "FRONTDESK_CONSOLE_VIEWER_PASSWORD": VIEWER}
     async with (
-        EngineSimulator(behaviour=behaviour or Behaviour()) as model,
+        EngineSimulator(behaviour=behaviour or Behaviour(), adapters=adapters) as model,
         TelegramSimulator(TELEGRAM_TOKEN) as platform,
         gateway(HOME, folder, urls(model.base_url, platform.base_url) | passwords | settings) as house,
         aiohttp.ClientSession(house.address, cookie_jar=aiohttp.CookieJar(unsafe=True)) as http,
@@ -83,13 +85,15 @@ async def test_every_route_is_closed_to_who_did_not_come_in(tmp_path: Path, monk
     assert len(routes) > 20
     async with site(tmp_path) as there:
         for method, path in routes:
-            answer = await there.http.request(method, path.replace("{id}", "1"), json={} if method == "POST" else None)
+            answer = await there.http.request(
+                method, re.sub(r"{\w+}", "1", path), json={} if method == "POST" else None
+            )
             expected = 400 if path.endswith("/sign-in") else 401
             assert answer.status == expected, (method, path)
         looking = await there.sign_in(VIEWER)
         for method, path in routes:
             if method == "POST" and not path.endswith(("/sign-in", "/sign-out")):
-                answer = await there.http.post(path.replace("{id}", "1"), json={}, headers=looking)
+                answer = await there.http.post(re.sub(r"{\w+}", "1", path), json={}, headers=looking)
                 assert answer.status == 403, path
 
 

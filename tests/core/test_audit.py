@@ -89,11 +89,11 @@ async def test_whoever_speaks_in_a_turn_is_named_with_its_reply(book: Book) -> N
 
 
 async def test_a_completion_is_recorded_and_is_about_nobody(book: Book) -> None:
-    entry = completion_entry("chatcmpl-1", "support", "0123456789ab", "tiny", SAMPLING, Usage(3, 4), "stop")
+    entry = completion_entry("chatcmpl-1", "f00d", "support", "0123456789ab", "tiny", SAMPLING, Usage(3, 4), "stop")
     await book.ledger.record(entry, book.clock())
     ((subject, detail, personal),) = told(book, "completion")
     assert (subject, personal) == ("request/chatcmpl-1", None)
-    assert (detail["version"], detail["ending"]) == ("0123456789ab", "stop")
+    assert (detail["key"], detail["version"], detail["ending"]) == ("f00d", "0123456789ab", "stop")
     sound(book)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from bots.workshop import Workshop
 from commands import Plan, Serve, backup
 from commands import audit as command
 from core.audit import AuditEntry
@@ -42,7 +43,7 @@ def plan(book: Book, *arguments: str) -> Plan:
         raise AssertionError("it needs no channel")
 
     environment = Environment(path(book).parent / ".env", {})
-    return Plan(HOME, HOME / "config.toml", arguments, settings, environment, {}, (), build)  # type: ignore[arg-type]
+    return Plan(HOME, HOME / "config.toml", arguments, settings, environment, {}, Workshop({}), (), build)  # type: ignore[arg-type]
 
 
 async def _serve(*_: object) -> None:

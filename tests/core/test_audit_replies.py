@@ -62,11 +62,12 @@ async def test_a_completion_outside_any_conversation(tmp_path: Path) -> None:
     asked = Sampling(temperature=0.123456, max_tokens=9)
     async with rooms(tmp_path) as house:
         for bot in ("support", ""):
-            deltas = house.house.converse(bot, [{"role": "user", "content": "Hi"}], asked, "r")
+            deltas = house.house.converse(bot, [{"role": "user", "content": "Hi"}], asked, "r", "4111111111111111")
             async with aclosing(deltas):
                 async for _ in deltas:
                     pass
         named, raw = recorded(tmp_path, "completion")
     assert (named["bot"], named["version"]) == ("support", VERSION)
     assert (raw["bot"], raw["version"]) == ("", "")
+    assert named["key"] == raw["key"] == "4111111111111111", "a fingerprint may look like a card's number"
     assert named["sampling"] == {"temperature": 0.1235, "top_p": 0.9, "max_tokens": 9, "frequency_penalty": 0.0}

@@ -241,3 +241,13 @@ async def test_the_supervisor_decides_and_a_broken_call_is_believed_before_it_do
     with pytest.raises(EngineUnavailable, match="closed"):
         await read(engine)
     assert str(engine.state) == "stopped"
+
+
+async def test_it_knows_all_models_that_are_served_and_speaks_to_the_one_that_is_asked() -> None:
+    async with EngineSimulator(adapters=("polite", "terse")) as server:
+        engine = OpenAIEngine(server.base_url)
+        await engine.wait_ready()
+        assert (engine.model, engine.models) == ("simulated", ("simulated", "polite", "terse"))
+        assert (await read(engine, ask(model="terse")))[-1].model == "terse"
+        assert (await read(engine))[-1].model == "simulated"
+        await engine.close()

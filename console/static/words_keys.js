@@ -1,0 +1,43 @@
+// The words of the page of keys, in English and in Chinese.
+
+export const KEYS = {
+  keys: ["API keys", "API 密钥"],
+  keys_hint: [
+    "Programs call the API with a key. Those in FRONTDESK_API_KEYS open it, too, and are not listed here.",
+    "程序凭密钥调用 API。写在 FRONTDESK_API_KEYS 里的密钥同样有效，但不列在这里。",
+  ],
+  keys_api_off: ["The API is switched off: no key opens it now.", "API 目前未启用，任何密钥都打不开。"],
+  no_keys: ["No keys yet", "还没有密钥"],
+  no_keys_hint: [
+    "With a key, a shop, a website or a script asks the bots, as it would ask OpenAI. This shows whether a key works:",
+    "有了密钥，商城、网站或脚本就能像调用 OpenAI 那样向机器人提问。用这条命令可以验证密钥是否有效：",
+  ],
+  key_all_bots: ["all bots and the raw model", "全部机器人和原始模型"],
+  key_rate: ["{n} request a minute|{n} requests a minute", "每分钟 {n} 次请求"],
+  key_rate_usual: ["the usual limit", "默认限额"],
+  key_created: ["created", "创建于"],
+  key_revoked: ["Revoked", "已吊销"],
+  key_revoked_at: ["revoked", "吊销于"],
+  key_create: ["Create a key", "新建密钥"],
+  key_name: ["Name", "名称"],
+  key_name_hint: ["Whose it is, for your own memory.", "给谁用的，方便以后辨认。"],
+  key_bots: ["Bots it may ask", "可以使用的机器人"],
+  key_bots_hint: ["None chosen: all bots, and the raw model.", "都不选：可以使用全部机器人和原始模型。"],
+  key_rate_label: ["Requests a minute", "每分钟请求数"],
+  key_rate_hint: ["Empty: the usual limit of an address.", "留空：按来源 IP 的默认限额。"],
+  key_made: ["The key “{name}”", "密钥“{name}”"],
+  key_once: ["Copy it now: it is not shown again.", "请现在就复制，之后不会再显示。"],
+  key_itself: ["Key", "密钥"],
+  copy: ["Copy", "复制"],
+  copied: ["Copied.", "已复制。"],
+  copy_yourself: ["The browser did not copy it; it is selected.", "浏览器没能复制，内容已选中，请手动复制。"],
+  key_done: ["Done", "完成"],
+  key_revoke: ["Revoke", "吊销"],
+  key_revoke_of: ["Revoke {name}", "吊销 {name}"],
+  key_revoke_sure: ["Revoke “{name}”?", "吊销“{name}”？"],
+  key_revoke_hint: [
+    "Whoever calls with it is refused from then on. It cannot be undone.",
+    "之后用它的调用都会被拒绝，而且无法恢复。",
+  ],
+  key_is_revoked: ["“{name}” opens nothing any more.", "“{name}”已经失效。"],
+};
