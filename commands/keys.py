@@ -81,11 +81,19 @@ def _revoke(ledger: Connection, number: int) -> int:
 
 
 def _list(ledger: Connection) -> int:
-    table = Table("id", "name", "bots", "requests a minute", "created", "revoked")
+    table = Table("id", "name", "bots", "requests a minute", "created", "revoked", "in the audit record")
     for key in keys.listed(ledger, keys.CHANNEL):
         rate = "" if key.requests_per_minute is None else f"{key.requests_per_minute:g}"
         revoked = "" if key.revoked_at is None else _day(key.revoked_at)
-        table.add_row(str(key.id), escape(key.name), ", ".join(key.bots) or "all", rate, _day(key.created_at), revoked)
+        table.add_row(
+            str(key.id),
+            escape(key.name),
+            ", ".join(key.bots) or "all",
+            rate,
+            _day(key.created_at),
+            revoked,
+            key.fingerprint,
+        )
     Console(highlight=False).print(table)
     return 0
 

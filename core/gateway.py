@@ -243,13 +243,13 @@ class House:
         self, bot: str, messages: Sequence[Mapping[str, str]], sampling: Sampling, request_id: str, key: str
     ) -> AsyncGenerator[Delta, None]:
         usage, model, ending = Usage(), "", "aborted"
+        version = self._bots[bot].version if bot else ""  # another one may be published before it ends
         try:
             async with aclosing(self._dialogue.converse(bot, messages, sampling, request_id)) as deltas:
                 async for delta in deltas:
                     usage, model, ending = delta.usage or usage, delta.model or model, delta.finish or ending
                     yield delta
         finally:
-            version = self._bots[bot].version if bot else ""
             entry = completion_entry(request_id, key, bot, version, model, sampling, usage, ending)
             await self._ledger.record(entry, self._clock())
 

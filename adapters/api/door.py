@@ -19,7 +19,7 @@ from aiohttp import web
 from adapters.api.answers import Problem, Refusal
 from core.channel import ALLOWANCE, Gateway
 from core.errors import RequestError
-from core.ledger.keys import fact_name, known
+from core.ledger.keys import fact_name, fingerprint, known
 from core.throttle import Rate, left, spend, wait
 
 KEYS_COUNTED = 10_000  # whose last requests are remembered
@@ -71,17 +71,17 @@ class Door:
         """Raises RequestError 401."""
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         digest = hashlib.sha256(given.strip().encode("utf-8", "surrogateescape")).digest()
-        fingerprint = digest.hex()[:16]
+        named = fingerprint(given)
         if scheme.lower() == "bearer":
             same = [hmac.compare_digest(digest, key) for key in self._keys]  # all of them are compared
             if any(same):
-                return Caller(fingerprint)
+                return Caller(named)
             fact = await self._gateway.kept(self._name, fact_name(given))
             key = known(fact) if fact is not None else None
             if key is not None and key.revoked_at is None:
                 per_minute = key.requests_per_minute
                 rate = Rate.per_minute(per_minute, max(1.0, per_minute)) if per_minute else None
-                return Caller(fingerprint, key.bots, rate)
+                return Caller(named, key.bots, rate)
         self._gateway.admit(request)
         raise RequestError(401, "A valid API key is needed: Authorization: Bearer <key>.", code="invalid_api_key")
 

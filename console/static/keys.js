@@ -32,6 +32,7 @@ const Row = ({ item, operates, revoke }) => html`
     <span class="soft">
       ${item.bots.length ? item.bots.join(", ") : say("key_all_bots")} · ${rate(item.requests_per_minute)} ·${" "}
       ${say("key_created")} <${Time} at=${item.created_at} />
+      ${item.fingerprint && html` · ${say("key_fingerprint", { fingerprint: item.fingerprint })}`}
       ${item.revoked_at && html` · ${say("key_revoked_at")} <${Time} at=${item.revoked_at} />`}
     </span>
     ${

@@ -7,6 +7,7 @@ export const KEYS = {
     "程序凭密钥调用 API。写在 FRONTDESK_API_KEYS 里的密钥同样有效，但不列在这里。",
   ],
   keys_api_off: ["The API is switched off: no key opens it now.", "API 目前未启用，任何密钥都打不开。"],
+  key_fingerprint: ["{fingerprint} in the audit record", "审计记录中为 {fingerprint}"],
   no_keys: ["No keys yet", "还没有密钥"],
   no_keys_hint: [
     "With a key, a shop, a website or a script asks the bots, as it would ask OpenAI. This shows whether a key works:",

@@ -33,6 +33,7 @@ class Key:
     requests_per_minute: float | None = None  # None: only the limit per address counts
     created_at: float = 0.0
     revoked_at: float | None = None
+    fingerprint: str = ""  # names the key in the audit record, and in the ids of its callers' users
 
 
 def flaw(name: str, bots: Sequence[str], per_minute: float | None, there: Collection[str]) -> str:
@@ -51,6 +52,11 @@ def digest(key: str) -> str:
     return hashlib.sha256(key.strip().encode("utf-8", "surrogateescape")).hexdigest()
 
 
+def fingerprint(key: str) -> str:
+    """16 hex digits that tell keys apart and open nothing."""
+    return digest(key)[:16]
+
+
 def fact_name(key: str) -> str:
     """Under which name what is known of a key is kept."""
     return NAME + digest(key)
@@ -62,7 +68,7 @@ def create(
     """A new key, and its secret, which nobody can read again. Inside the caller's transaction."""
     secret = PREFIX + secrets.token_urlsafe(32)
     number = max((key.id for key in listed(connection, channel)), default=0) + 1
-    key = Key(number, name, tuple(bots), per_minute, now)
+    key = Key(number, name, tuple(bots), per_minute, now, fingerprint=fingerprint(secret))
     facts.keep(connection, channel, fact_name(secret), _fact(key))
     return key, secret
 
@@ -98,6 +104,7 @@ def known(fact: JsonObject) -> Key:
         requests_per_minute=float(rate) if isinstance(rate, int | float) else None,
         created_at=float(str(fact.get("created_at", 0.0))),
         revoked_at=float(revoked) if isinstance(revoked, int | float) else None,
+        fingerprint=str(fact.get("fingerprint", "")),
     )
 
 
@@ -109,4 +116,5 @@ def _fact(key: Key) -> JsonObject:
         "requests_per_minute": key.requests_per_minute,
         "created_at": key.created_at,
         "revoked_at": key.revoked_at,
+        "fingerprint": key.fingerprint,
     }

@@ -67,10 +67,16 @@ async def test_a_key_opens_the_api_until_it_is_revoked_and_both_are_recorded(tmp
         status, asked = await models(there, secret)
         assert status == 200 and "support" in asked and len(asked) > 1, "the raw model, too"
         assert await models(there, other) == (200, ["support"])
+        question = {"model": "support", "messages": [{"role": "user", "content": "Hello"}]}
+        headers = {"Authorization": f"Bearer {other}"}
+        assert (await there.http.post("/v1/chat/completions", json=question, headers=headers)).status == 200
         assert await revoke(there, word, 1) == 200
         assert (await models(there, secret))[0] == 401, "at once"
         assert (await models(there, other))[0] == 200
         rows = recorded(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "bench.db")) as ledger:
+        (asked_by,) = ledger.execute("SELECT detail ->> 'key' FROM audit WHERE action = 'completion'").fetchone()
+    assert asked_by == scoped["fingerprint"] != whole["fingerprint"]
     who = {"who": "console/operator"}
     assert rows == [
         ("key_created", "key/1", {**who, "name": "网上商城", "bots": [], "requests_per_minute": None}),
@@ -93,7 +99,8 @@ async def test_the_newest_that_opens_something_is_listed_first_and_no_secret_at_
             ("first", True),
             ("third", False),
         ]
-        assert items[0].keys() == {"id", "name", "bots", "requests_per_minute", "created_at", "revoked_at"}
+        columns = {"id", "name", "bots", "requests_per_minute", "created_at", "revoked_at", "fingerprint"}
+        assert items[0].keys() == columns
         listed = (await answer.text()).encode()
     kept = [listed, *(path.read_bytes() for path in tmp_path.iterdir())]  # the ledger, its -wal, the log
     assert len(kept) > 2
