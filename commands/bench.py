@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import channels, fairness, growth, measures, soak
+from bench import channels, dialogues, directly, fairness, growth, measures, soak
 from bench.measures import Row
 from commands import Plan, Serve
 from core.machine import look
@@ -29,6 +29,8 @@ MEASURES: Mapping[str, Callable[[Path], Awaitable[list[Row]]]] = {
     "growth": growth.growth,
     "line": growth.line,
     "soak": soak.soak,
+    "directly": directly.directly,
+    "dialogues": dialogues.dialogues,
 }
 
 

@@ -19,6 +19,7 @@ from core.runtime import Runtime
 from core.throttle import Rate
 from core.types import ConversationKey, InboundMessage, Receipt
 from tests.fakes import CollectingChannel, FakeClock, FakeEngine, make_bot
+from tests.ledger_file import begun
 
 AT_ONCE = DialogueSettings(merge_seconds=0, merge_cap_seconds=0)
 GENEROUS = ThrottleSettings(messages_per_minute=6000, burst=1000, tokens_per_day=0, requests_per_minute_per_ip=10)
@@ -87,7 +88,7 @@ async def rooms(
     clock, engine, bell, metrics = clock or FakeClock(), engine or FakeEngine(), Bell(), Metrics()
     named: dict[str, Channel] = {channel.name: channel for channel in channels or (CollectingChannel(),)}
     bots = {"support": make_bot()}
-    ledger = SqliteLedger(path / "ledger.db")
+    ledger = SqliteLedger(begun(path / "ledger.db"))
     await ledger.open(clock(), frozenset())
     tokens = Rate.per_day(throttle.tokens_per_day) if throttle.tokens_per_day else None
     dialogue = Dialogue(engine, ledger, bots, settings, tokens, clock)

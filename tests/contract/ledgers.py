@@ -14,6 +14,7 @@ from core.ledger.sqlite import SqliteLedger
 from core.throttle import Rate
 from core.types import ConversationKey, Delivery, InboundMessage, Receipt, Reply, ReplyKind, Turn, Usage
 from tests.fakes import FakeClock
+from tests.ledger_file import begun
 
 GENEROUS = Admission(Rate.per_minute(60, 1000), None, lambda refusal: f"Too many {refusal.reason}.")
 SEALS = ("personal", "salt")
@@ -37,7 +38,7 @@ class SqliteStore:
         self.path = folder / "ledger.db"
 
     def ledger(self) -> Ledger:
-        return SqliteLedger(self.path)
+        return SqliteLedger(begun(self.path))
 
     def audit(self) -> list[tuple[str, str, str]]:
         with closing(sqlite3.connect(self.path)) as connection:
