@@ -154,7 +154,7 @@ def _answer(batch: list[_Work[Any]]) -> None:
 
 
 class Reader:
-    """Runs functions on a connection that cannot write, in a thread of its own."""
+    """Runs functions on a connection that cannot write, in a thread of its own; all that one reads is of one moment."""
 
     def __init__(self, connect: Callable[[], Connection], note: Note = pass_over) -> None:
         self._note = note
@@ -183,7 +183,12 @@ class Reader:
     def _call(self, function: Callable[[Connection], T]) -> T:
         if self._connection is None:
             self._connection = self._connect()
-        return function(self._connection)
+        self._connection.execute("BEGIN")
+        try:
+            return function(self._connection)
+        finally:
+            if self._connection.in_transaction:  # an error of the disk ends it by itself
+                self._connection.execute("ROLLBACK")
 
     def _close(self) -> None:
         if self._connection is not None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 from core.ledger import Admission
 from core.ledger.archive import Item, Wanted
 from core.ledger.console import ConsoleLedger
 from core.ledger.sqlite import SqliteLedger
+from core.ledger.writer import Connection
 from core.throttle import Rate
 from core.types import MessageState
 from tests.contract.ledgers import GENEROUS, Book
@@ -235,3 +239,24 @@ async def test_a_change_shows_in_the_pulse(book: Book) -> None:
     await console(book).mark(1, "good", "", "console/operator", book.clock())
     assert {number for number, state in (await console(book).pulse()).items() if after.get(number) != state} == {1}
     assert await console(book).pulse_of(1) != first
+
+
+async def test_a_page_is_of_one_moment_whatever_is_said_meanwhile(book: Book) -> None:
+    assert isinstance(book.ledger, SqliteLedger)
+    await book.accept(book.message())
+    begun, said = threading.Event(), threading.Event()
+
+    def looks_twice(connection: Connection) -> list[int]:
+        counts = []
+        for _ in range(2):
+            counts += [count for (count,) in connection.execute("SELECT count(*) FROM messages")]
+            begun.set()
+            assert said.wait(10)
+        return counts
+
+    looking = asyncio.create_task(book.ledger.browse(looks_twice))
+    await asyncio.to_thread(begun.wait, 10)
+    await book.accept(book.message())
+    said.set()
+    assert await looking == [1, 1]
+    assert len(await chats(book, Wanted())) == 1

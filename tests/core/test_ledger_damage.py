@@ -123,8 +123,8 @@ async def test_a_head_that_is_overwritten_stops_the_start(path: Path, head: byte
 
 
 async def test_damage_under_what_a_crash_left_is_seen_and_the_log_is_kept(tmp_path: Path) -> None:
-    book = Book(SqliteStore(tmp_path / "first"))
     (tmp_path / "first").mkdir()
+    book = Book(SqliteStore(tmp_path / "first"))
     await book.open()
     for number in range(200):
         await book.accept(book.message("x" * 500, chat=f"chat-{number}"))
