@@ -1,6 +1,6 @@
 """Frontdesk's way in: reads the settings, builds the objects top to bottom, runs them; it alone names the classes.
 
-python main.py [run|check|chat|simulate|bench|prove|status|retry|backup|erase|audit|keys] [--config FILE]
+python main.py [run|check|chat|simulate|bench|prove|status|retry|backup|erase|audit|keys|engine] [--config FILE]
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ import structlog
 from aiohttp import web
 
 from commands import Plan, Ready
+from commands.building import build_engine
 from commands.reading import HOME, read
 from commands.run import show
 from console.console import Console
 from console.rooms import Rooms
-from core import logs, vllm_plan
+from core import logs
 from core.channel import Channel
-from core.client import OpenAIEngine
 from core.clock import SteadyClock
-from core.config import Environment
 from core.dialogue import Dialogue
+from core.engine import Engine
 from core.errors import ConfigError
 from core.gateway import Bell, House
 from core.http import Face, address_of, application, listen, runner_of
@@ -44,7 +44,6 @@ from core.ledger.console import ConsoleLedger
 from core.ledger.office import LOOK_AGAIN
 from core.ledger.sqlite import SqliteLedger
 from core.ledger.versions import VersionBook
-from core.machine import look
 from core.metrics import Metrics
 from core.rehearsal import Rehearsal
 from core.retention import Retention
@@ -52,9 +51,12 @@ from core.runtime import Runtime
 from core.throttle import Rate
 from core.types import Bot
 from core.versions import Versions
-from core.vllm import VllmServer, is_trouble, server_command
+from core.vllm import VllmServer
 
-COMMANDS = ("run", "check", "chat", "simulate", "bench", "prove", "status", "retry", "backup", "erase", "audit", "keys")
+COMMANDS = (
+    *("run", "check", "chat", "simulate", "bench", "prove", "status"),
+    *("retry", "backup", "erase", "audit", "keys", "engine"),
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -101,7 +103,7 @@ class Built:
 
     ledger: SqliteLedger
     versions: Versions
-    engine: OpenAIEngine
+    engine: Engine
     supervisor: VllmServer | None
     channels: Mapping[str, Channel]
     runtime: Runtime
@@ -116,7 +118,7 @@ def build(plan: Plan) -> Built:
     settings, clock, passed = plan.settings, SteadyClock(), passing(os.environ)
     metrics, bell = Metrics(), Bell()
     ledger = SqliteLedger(plan.ledger_path, passed, masking=settings.audit.mask)
-    engine, supervisor = _engine(plan)
+    engine, supervisor, theirs = build_engine(plan, clock)
     channels = {planned.name: plan.build(planned) for planned in plan.channels if planned.on}
     throttle = settings.throttle
     tokens = Rate.per_day(throttle.tokens_per_day) if throttle.tokens_per_day else None
@@ -156,17 +158,17 @@ def build(plan: Plan) -> Built:
         rooms = _rooms(plan, ledger, engine, dialogue, runtime, bots, versions, tuple(channels), clock)
         console = Console(settings.console, rooms, house, secure=settings.server.public_url.startswith("https:"))
         routes["console"] = tuple(console.routes())
-    limit = settings.server.body_limit_kib * 1024
-    face = Face(on=tuple(channels), off=plan.off, ledger=ledger, engine=engine, metrics=metrics, clock=clock)
+    on, off = tuple(channels), plan.off
+    face = Face(on=on, off=off, ledger=ledger, engine=engine, metrics=metrics, beside=theirs.read, clock=clock)
     paths = {name: tuple(dict.fromkeys(route.path for route in own)) for name, own in routes.items()}
-    app = application(routes.values(), face, limit)
+    app = application(routes.values(), face, settings.server.body_limit_kib * 1024)
     return Built(ledger, versions, engine, supervisor, channels, runtime, console, clock, app, paths)
 
 
 def _rooms(
     plan: Plan,
     ledger: SqliteLedger,
-    engine: OpenAIEngine,
+    engine: Engine,
     dialogue: Dialogue,
     runtime: Runtime,
     bots: Mapping[str, Bot],
@@ -243,48 +245,6 @@ async def _close(channel: Channel, starting: asyncio.Task[None]) -> None:
 def _started(starting: asyncio.Task[None]) -> None:
     if not starting.cancelled() and (error := starting.exception()) is not None:
         structlog.get_logger().error("channel_start_crashed", exc_info=error)
-
-
-def _engine(plan: Plan) -> tuple[OpenAIEngine, VllmServer | None]:
-    settings = plan.settings.engine
-    client = partial(
-        OpenAIEngine,
-        connect_seconds=settings.connect_seconds,
-        first_token_seconds=settings.first_token_seconds,
-        silence_seconds=settings.silence_seconds,
-        connections=settings.max_concurrency * 2,
-    )
-    if settings.mode == "remote":
-        served = "" if settings.model == "auto" else settings.model
-        return client(settings.base_url, model=served, api_key=settings.api_key), None
-    python = plan.home / ".venv-engine" / "bin" / "python"
-    if not python.exists():
-        raise ConfigError(
-            ['engine.mode: "vllm" needs the engine\'s environment; run `make setup`, or use mode "remote"']
-        )
-    machine = look()
-    source = vllm_plan.choose(settings.model, machine, plan.home / "var" / "models")
-    model = vllm_plan.read_model(source, vllm_plan.hub(plan.environment))
-    decided = vllm_plan.plan(settings, machine, model)
-    log = structlog.get_logger()
-    server = VllmServer(
-        decided.label,
-        partial(server_command, python, decided),
-        environment={**decided.environment, **_engine_variables(plan.environment), **os.environ},
-        on_log=partial(_engine_says, log),
-        on_state=lambda state, detail: log.info("engine_state", state=state.value, detail=detail),
-    )
-    return client("http://engine/v1", uds=server.socket, supervisor=server), server
-
-
-def _engine_variables(environment: Environment) -> dict[str, str]:
-    """Of `.env`, only what is meant for the engine: the channels' secrets are none of its business."""
-    return {name: value for name, value in environment.items() if name.startswith(("HF_", "VLLM_", "CUDA_", "NCCL_"))}
-
-
-def _engine_says(log: structlog.stdlib.BoundLogger, line: str) -> None:
-    # Loading prints a hundred lines that nobody needs; an error among them is what the operator looks for.
-    (log.warning if is_trouble(line) else log.debug)("engine_says", line=line)
 
 
 if __name__ == "__main__":

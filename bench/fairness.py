@@ -74,6 +74,8 @@ async def _compare(home: Path, rounds: int, flood: Flood, limits: dict[str, str]
             f"{ratios[0]:.2f} / {ratios[1]:.2f} x ({len(calm)} replies; {times})",
             "<= 1.2 x",
             max(ratios) <= 1.2,
+            max(ratios),
+            1.2,
         )
     ]
 

@@ -21,12 +21,14 @@ DELTAS = 40
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table. `met` is None where there is no bar."""
+    """One line of the table. `met` is None where there is no bar; what is a ratio is drawn, against its `limit`."""
 
     what: str
     measured: str
     bar: str
     met: bool | None
+    ratio: float | None = None
+    limit: float | None = None
 
 
 async def start(home: Path, runs: int = 5) -> list[Row]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import channels, dialogues, directly, fairness, growth, measures, soak
+from bench.chart import chart
 from bench.measures import Row
 from commands import Plan, Serve
 from core.machine import look
@@ -35,10 +36,11 @@ MEASURES: Mapping[str, Callable[[Path], Awaitable[list[Row]]]] = {
 
 
 async def run(plan: Plan, serve: Serve) -> int:
-    """Measure all, or what is named; with `--write FILE`, leave the table there as Markdown too."""
+    """Measure all, or what is named; `--write FILE` and `--chart FILE` leave it there, too."""
     parser = argparse.ArgumentParser(prog="main.py bench")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASURES)}; all without")
-    parser.add_argument("--write", type=Path)
+    parser.add_argument("--write", type=Path, help="leave the table there, as Markdown")
+    parser.add_argument("--chart", type=Path, help="draw the ratios there, as SVG")
     wanted = parser.parse_args(plan.arguments)
     if unknown := set(wanted.names) - MEASURES.keys():
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
@@ -54,6 +56,8 @@ async def run(plan: Plan, serve: Serve) -> int:
     console.print(table)
     if wanted.write is not None:
         await asyncio.to_thread(wanted.write.write_text, markdown(rows), encoding="utf-8")
+    if wanted.chart is not None:
+        await asyncio.to_thread(wanted.chart.write_text, chart(rows), encoding="utf-8")
     return 0
 
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from commands import ChannelPlan, Plan, Serve
+from commands.building import shown
 from core import vllm_plan
 from core.channel import Finding
 from core.client import OpenAIEngine
@@ -107,7 +108,7 @@ async def engine(plan: Plan) -> list[Finding]:
     """The engine can be started (or reached), and the model fits the machine."""
     settings = plan.settings.engine
     if settings.mode == "remote":
-        return [await remote(plan)]
+        return list(await asyncio.gather(*(remote(plan, url) for url in settings.addresses)))
     python = plan.home / ".venv-engine" / "bin" / "python"
     found = Finding("engine", True, "vLLM's environment is there")
     if not python.exists():
@@ -127,19 +128,19 @@ async def engine(plan: Plan) -> list[Finding]:
     ]
 
 
-async def remote(plan: Plan) -> Finding:
-    """The remote server answers and names a model."""
+async def remote(plan: Plan, url: str) -> Finding:
+    """That remote server answers and names a model."""
     settings = plan.settings.engine
     model = "" if settings.model == "auto" else settings.model
-    client = OpenAIEngine(settings.base_url, model=model, api_key=settings.api_key)
+    client = OpenAIEngine(url, model=model, api_key=settings.api_key)
     try:
         async with asyncio.timeout(SECONDS):
             await client.wait_ready()
     except (TimeoutError, EngineError):
-        return Finding("engine", False, client.detail, "start the server, or mend engine.base_url and its key")
+        return Finding("engine", False, client.detail, "start the server, or mend its address and key in [engine]")
     finally:
         await client.close()
-    return Finding("engine", True, f"{settings.base_url} serves {client.model}")
+    return Finding("engine", True, f"{shown(url)} serves {client.model}")
 
 
 async def platform(plan: Plan, channel: ChannelPlan) -> list[Finding]:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from commands import Plan
+from commands.building import shown
 
 HOUSE_DOOR = "/console"
 WIDTH = 140  # characters, where there is no terminal
@@ -29,7 +30,9 @@ def show(plan: Plan, address: str, paths: Mapping[str, tuple[str, ...]]) -> None
             table.add_row(channel.name, "[dim]off[/]", f"[dim]{channel.wanted}[/]")
     engine = plan.settings.engine
     where = (
-        f"{engine.base_url}, asked now" if engine.mode == "remote" else f"vLLM, loading {engine.model}; messages wait"
+        f"{', '.join(map(shown, engine.addresses))}, asked now"
+        if engine.mode == "remote"
+        else f"vLLM, loading {engine.model}; messages wait"
     )
     table.add_row("engine", "[yellow]starting[/]", where)
     if "console" in paths:

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from yarl import URL
 
 from core.calls import broken, whole
-from core.completions import Lines, ModelCard, hold_back, model_cards, parse_chunk, refusal, request_body
+from core.completions import Lines, Marks, ModelCard, hold_back, model_cards, parse_chunk, refusal, request_body
 from core.deadline import Deadline
 from core.engine import EngineRequest, EngineState, Supervisor
 from core.errors import EngineError, EngineRefused, EngineTimeout, EngineUnavailable
@@ -37,7 +37,8 @@ class OpenAIEngine:
 
     `model` and `context_tokens` are asked from the server where not given. `first_token_seconds` counts from the call,
     waiting for a free connection included (`connections`, 0 = any number). The state is the supervisor's; without one,
-    or when a call finds the server gone before the supervisor does, it is what the last contact showed.
+    or when a call finds the server gone before the supervisor does, it is what the last contact showed. `cache_salt`
+    and `by_priority` are for servers that know these fields (vLLM): others refuse a call that carries them.
     """
 
     def __init__(
@@ -53,6 +54,8 @@ class OpenAIEngine:
         silence_seconds: float = 60.0,
         connections: int = 0,
         supervisor: Supervisor | None = None,
+        cache_salt: SecretStr | None = None,
+        by_priority: bool = False,
         pauses: tuple[float, ...] = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
     ) -> None:
         url = URL(base_url.rstrip("/"))
@@ -75,6 +78,8 @@ class OpenAIEngine:
         self._silence_seconds = silence_seconds
         self._connections = connections
         self._supervisor = supervisor
+        self._salt = cache_salt.get_secret_value() if cache_salt else ""
+        self._by_priority = by_priority
         self._pauses = pauses
         self._state = EngineState.STARTING
         self._detail = "not asked yet"
@@ -133,7 +138,7 @@ class OpenAIEngine:
         first = asyncio.get_running_loop().time() + self._first_token_seconds
         response = await self._post(request, first)
         deadline = Deadline(first, response.close)
-        lines, end, started = Lines(), Delta(), False
+        lines, marks, end, started = Lines(), Marks(), Delta(), False
         try:
             while not lines.done:
                 data = await self._read(response.content, deadline, started=started, finished=bool(end.finish))
@@ -144,6 +149,7 @@ class OpenAIEngine:
                     moved = moved or bool(delta.text or delta.reasoning or delta.finish)
                     if delta.finish or delta.usage:
                         end, delta = hold_back(end, delta)
+                    delta = marks.take(delta)
                     if delta.text or delta.reasoning:
                         started = True
                         deadline.pause()  # a slow reader is no silent engine
@@ -158,6 +164,8 @@ class OpenAIEngine:
         finally:
             deadline.stop()
             response.close()  # a connection read to its end has gone back for reuse; any other is cut: the abort
+        if marks.rest:
+            yield Delta(marks.rest)
         yield replace(end, finish=end.finish or "stop")
 
     async def close(self) -> None:
@@ -174,7 +182,7 @@ class OpenAIEngine:
             headers["X-Request-Id"] = request.request_id
         if request.session_id:
             headers["X-Session-ID"] = request.session_id
-        body = request_body(request, self._model)
+        body = request_body(request, self._model, salt=self._salt, by_priority=self._by_priority)
         try:
             async with asyncio.timeout_at(deadline):
                 response = await self._http().post(self._chat_url, data=body, headers=headers, allow_redirects=False)

@@ -7,6 +7,7 @@ vLLM 0.32 (`reasoning` beside `content`, `max_model_len` in the model card).
 
 from __future__ import annotations
 
+import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +25,10 @@ REFUSAL_LIMIT = 200  # characters of a server's own words that we pass on
 _TOO_LONG = re.compile(
     r"context.?(length|size|window)|(maximum|max).?model.?len|longer than the model|prompt is too long", re.IGNORECASE
 )
+# Of gpt-oss's format, Harmony (github.com/openai/harmony, docs/format.md); each is one token.
+MARKS = tuple(f"<|{name}|>" for name in ("start", "channel", "constrain", "message", "end", "return", "call"))
+_MARK = re.compile(f"({'|'.join(map(re.escape, MARKS))})")
+_FOR_USERS, _NOT_FOR_USERS = re.compile("final|commentary"), re.compile("analysis|to=")  # in a message's header
 _WINDOW = 8  # a run of this many characters found in the conversation counts as a quotation of it
 _WINDOW_WIDE = 3  # the same for scripts in which a character is a word
 
@@ -103,13 +108,64 @@ def parse_chunk(value: bytes) -> Delta:
     return Delta(text, reasoning, finish, _usage(usage) if isinstance(usage, dict) else None, model)
 
 
+class Marks:
+    """Takes gpt-oss's own marks out of a reply, however the stream cut them. What stands in any of its channels but the
+    final one and the commentary becomes reasoning, and so do the headers.
+
+    vLLM reads the marks itself, but hands all of a message on as text when the model breaks the format, or when the
+    reply is cut in a header: marks, thoughts and all.
+    """
+
+    def __init__(self) -> None:
+        self.rest = ""  # held back: it may be the beginning of a mark
+        self._header: str | None = None  # so far, while one is being read
+        self._said = True  # what comes now is for the user
+
+    def take(self, delta: Delta) -> Delta:
+        """The same without marks; part of its text may come with the next one, or stand in `rest` at the end."""
+        text, self.rest = self.rest + delta.text, ""
+        if "<" not in text and self._said:
+            return replace(delta, text=text) if text != delta.text else delta
+        at = text.rfind("<")
+        if any(mark.startswith(text[at:]) and mark != text[at:] for mark in MARKS):
+            text, self.rest = text[:at], text[at:]
+        said, thought = "", delta.reasoning
+        for piece in _MARK.split(text):
+            if piece in MARKS:
+                self._pass(piece)
+            elif self._said:
+                said += piece
+            else:
+                thought += piece
+                if self._header is not None:
+                    self._header += piece
+        return replace(delta, text=said, reasoning=thought)
+
+    def _pass(self, mark: str) -> None:
+        if mark == "<|message|>":
+            header, self._header = self._header or "", None
+            self._said = bool(_FOR_USERS.search(header)) and not _NOT_FOR_USERS.search(header)
+            return
+        self._said = False  # until the next message begins
+        if mark in ("<|start|>", "<|channel|>", "<|constrain|>"):
+            self._header = "" if mark == "<|start|>" else f"{self._header or ''} "
+        else:
+            self._header = None
+
+
 def hold_back(end: Delta, delta: Delta) -> tuple[Delta, Delta]:
     """Move finish and usage out of a delta into the last one: usage comes after the finish, in a chunk of its own."""
     last = Delta(finish=delta.finish or end.finish, usage=delta.usage or end.usage, model=delta.model or end.model)
     return last, replace(delta, finish="", usage=None)
 
 
-def request_body(request: EngineRequest, model: str) -> bytes:
+def salted(salt: str, bot: str) -> str:
+    """vLLM's `cache_salt` for one bot: prefixes are found again only under the same one. In hexadecimal digits, as it
+    takes at most 128 characters, and no `@`, `/` or backslash."""
+    return hmac.digest(salt.encode(), bot.encode(), "sha256").hex()
+
+
+def request_body(request: EngineRequest, model: str, *, salt: str = "", by_priority: bool = False) -> bytes:
     """The JSON body of POST /chat/completions; `extra` may replace the sampling but not what the stream depends on."""
     sampling = request.sampling
     body: dict[str, object] = {
@@ -121,7 +177,11 @@ def request_body(request: EngineRequest, model: str) -> bytes:
         body["frequency_penalty"] = sampling.frequency_penalty
     if sampling.stop:
         body["stop"] = list(sampling.stop)
+    if by_priority:
+        body["priority"] = int(request.priority)
     body |= request.extra
+    if salt:
+        body["cache_salt"] = salted(salt, request.bot)
     if request.model or model:
         body["model"] = request.model or model
     body |= {"messages": [dict(message) for message in request.messages], "stream": True}

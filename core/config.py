@@ -7,19 +7,14 @@ an environment variable that the section names (`token_env = "TELEGRAM_BOT_TOKEN
 from __future__ import annotations
 
 import ipaddress
-import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
-from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -27,48 +22,20 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from core.engine_settings import EngineSettings
 from core.errors import ConfigError
+from core.section import Count, HttpUrl, Positive, Section, Texts
 
 ENV_PREFIX = "FRONTDESK__"
 SHORTEST_PASSWORD = 10
-
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(gt=0)]
-
-
-def _http_url(value: str) -> str:
-    if value:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be an address such as https://bot.example.com")
-    return value.rstrip("/")
-
-
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
+# What settings are made of stands elsewhere, and is read from here, too.
+__all__ = ["Count", "EngineSettings", "HttpUrl", "Positive", "Section", "Texts"]
 
 
 def _networks(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
         ipaddress.ip_network(value, strict=False)
     return values
-
-
-def _json_list(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        raise ValueError('must be a list; in a variable it is written as JSON, such as ["a", "b"]') from None
-
-
-Texts = Annotated[tuple[str, ...], BeforeValidator(_json_list)]
-
-
-class Section(BaseModel):
-    """A part of the settings: closed (a typo is an error), frozen, and silent about the values it was given."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class ServerSettings(Section):
@@ -84,32 +51,6 @@ class LedgerSettings(Section):
     url: Annotated[str, Field(pattern=r"^sqlite:///.+")] = "sqlite:///var/frontdesk.db"
     keep_messages_days: Annotated[float, Field(ge=0)] = 0.0
     keep_audit_days: Annotated[float, Field(ge=0)] = 0.0
-
-
-class EngineSettings(Section):
-    mode: Literal["vllm", "remote"] = "vllm"
-    base_url: HttpUrl = ""
-    model: Annotated[str, Field(min_length=1)] = "auto"
-    api_key_env: str = "FRONTDESK_ENGINE_API_KEY"
-    api_key: SecretStr | None = None
-    max_concurrency: Count = 16
-    args: Texts = ()
-    connect_seconds: Positive = 5.0
-    first_token_seconds: Positive = 120.0
-    silence_seconds: Positive = 60.0
-    max_model_len: Annotated[int, Field(ge=0)] = 0
-    max_num_seqs: Annotated[int, Field(ge=0)] = 0
-    max_num_batched_tokens: Annotated[int, Field(ge=0)] = 0
-    gpu_memory_utilization: Annotated[float, Field(ge=0, le=1)] = 0.0
-    tensor_parallel_size: Annotated[int, Field(ge=0)] = 0
-    quantization: str = ""
-    dtype: str = ""
-
-    @model_validator(mode="after")
-    def _remote_has_an_address(self) -> Self:
-        if self.mode == "remote" and not self.base_url:
-            raise ValueError('mode "remote" needs base_url, such as http://127.0.0.1:8000/v1')
-        return self
 
 
 class DialogueSettings(Section):

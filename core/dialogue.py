@@ -19,7 +19,7 @@ import structlog
 
 from core.channel import Channel, Traits
 from core.config import DialogueSettings
-from core.engine import Engine, EngineRequest
+from core.engine import TASKS, Engine, EngineRequest, Priority
 from core.errors import EngineError, EngineUnavailable, PromptTooLong
 from core.growing import Growing, GrowingReplies
 from core.killing import Passing, pass_by
@@ -36,6 +36,8 @@ HISTORY_ENTRIES = 1000  # more than any context holds; bounds the read
 MORE = " …"  # a reply that a limit or its user ended
 LEAST_TOKENS = 40  # what does not even leave room for these is not bounded: it comes late, but whole
 ENDED_BY_USER = frozenset({"stopped", "left"})
+WIDER = 4  # times as many tokens for the second try of a reply that was cut while the model was still thinking
+EMPTY = frozenset({"empty", "length"})
 CUT = ENDED_BY_USER | {"length", "deadline"}
 
 
@@ -148,7 +150,7 @@ class Dialogue:
             said = " ".join(message["content"] for message in messages if message["role"] == "user")
             language = persona.language_for(detect(said))
             system.append({"role": "system", "content": persona.prompts[language].system})
-        request = EngineRequest((*system, *messages), sampling, request_id=request_id)
+        request = EngineRequest((*system, *messages), sampling, request_id, session_id=request_id, bot=bot)
         async with aclosing(self._engine.stream(request)) as deltas:
             async for delta in deltas:
                 yield delta
@@ -160,13 +162,13 @@ class Dialogue:
         language = bot.language_for(turn.language or self._spoken(turn))
         # A conversation without an answer has no history, and most conversations are that short.
         history = await self._ledger.recall(turn, HISTORY_ENTRIES) if turn.prompt_tokens else ()
-        halve = False
-        reason = ""
+        halve, reason, wanted = False, "", bot.sampling
         for attempt in (1, 2):
-            bound = self._bound(bot, turn, traits)
+            # Whoever thinks too long for a bounded reply would do so again: better late than not at all.
+            bound = self._bound(bot, turn, traits) if wanted is bot.sampling else None
             brief = bot.phrase("brief", language, words=str(bound // 2)) if bound else ""
             composed = self._compose(bot, language, turn, history, brief, halve=halve)
-            sampling = room(bot.sampling, self._engine.context_tokens, composed.tokens, bound)
+            sampling = room(wanted, self._engine.context_tokens, composed.tokens, bound)
             generation = await self._generate(turn, composed, sampling, attempt, preview, growing)
             if bound and generation.finish == "length":
                 generation = dataclasses.replace(generation, finish="deadline")
@@ -178,10 +180,15 @@ class Dialogue:
                 return self._answer(bot, turn, language, composed, generation)
             elif isinstance(generation.error, EngineUnavailable):
                 raise generation.error
+            elif generation.error is None and generation.finish in CUT:
+                reason = "length"  # its thoughts left no room for an answer
+                wanted = dataclasses.replace(bot.sampling, max_tokens=WIDER * bot.sampling.max_tokens)
             else:
                 reason = type(generation.error).__name__ if generation.error else "empty"
             self._log.warning("generation_failed", turn=turn.id, reason=reason, attempt=attempt)
-        return self._apology(bot, turn, "apology_empty" if reason == "empty" else "apology_engine", reason)
+            if reason == "length" and room(wanted, self._engine.context_tokens, composed.tokens) == sampling:
+                break  # the context holds no more
+        return self._apology(bot, turn, "apology_empty" if reason in EMPTY else "apology_engine", reason)
 
     @staticmethod
     def _after(history: Sequence[HistoryEntry], composed: Composed) -> tuple[HistoryEntry, ...]:
@@ -208,6 +215,8 @@ class Dialogue:
             sampling,
             request_id=f"turn-{turn.id}-{turn.attempt}-{attempt}",
             session_id=hashlib.blake2b(str(turn.conversation).encode(), digest_size=16).hexdigest(),
+            bot=turn.conversation.bot,
+            priority=Priority.TASK if turn.conversation.channel == TASKS else Priority.PERSON,
         )
         text, finish, model, usage = "", "", "", Usage()
         first_text_at: float | None = None

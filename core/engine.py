@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Protocol
 
 from core.types import Delta, Sampling
@@ -23,6 +23,17 @@ class EngineState(StrEnum):
     STOPPED = "stopped"
 
 
+TASKS = "api"  # the section whose questions are tasks: nobody looks at a chat there
+
+
+class Priority(IntEnum):
+    """Who comes first where the engine has a line; the lower, the sooner."""
+
+    PERSON = 0  # somebody looks at a chat and waits
+    CALLER = 5  # a program that holds its connection open, or an operator who tries a bot
+    TASK = 10  # fetched when it is there
+
+
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
     """One call: the chat messages in order, and how to draw the reply."""
@@ -32,6 +43,8 @@ class EngineRequest:
     request_id: str = ""  # ours, unique per attempt; sent as X-Request-Id
     session_id: str = ""  # opaque hash of the conversation, stable; sent as X-Session-ID for routers
     model: str = ""  # "" = the engine's own
+    bot: str = ""  # whose it is: bots share no cache where a salt is set; "" = the bare model's
+    priority: int = Priority.CALLER  # sent only where the engine schedules by it
     extra: Mapping[str, object] = field(default_factory=dict)  # further OpenAI body fields, passed through
 
 
@@ -66,6 +79,9 @@ class Engine(Protocol):
 
     def stream(self, request: EngineRequest) -> AsyncGenerator[Delta, None]:
         """Generate. Raises EngineError; ends after the delta that carries `finish`. `aclose()` aborts it."""
+
+    async def close(self) -> None:
+        """For good: replies in progress end with EngineUnavailable."""
 
 
 class Supervisor(Protocol):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import structlog
 from aiohttp import web
@@ -69,7 +69,10 @@ def address_of(runner: web.AppRunner, host: str) -> str:
 
 
 class Face:
-    """What the house says of itself: `on` names the channels, `off` says what would turn on each of the others."""
+    """What the house says of itself: `on` names the channels, `off` says what would turn on each of the others.
+
+    `beside` adds to the metrics what others count, in the same format; it is quick and never raises.
+    """
 
     def __init__(
         self,
@@ -80,6 +83,7 @@ class Face:
         engine: Engine,
         metrics: Metrics,
         clock: Callable[[], float],
+        beside: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
         self._on = on
         self._off = off
@@ -87,6 +91,7 @@ class Face:
         self._engine = engine
         self._metrics = metrics
         self._clock = clock
+        self._beside = beside
 
     async def health(self, _: web.Request) -> web.Response:
         """The process runs and its loop turns."""
@@ -112,8 +117,10 @@ class Face:
         return web.json_response(report, status=200 if report["ready"] else 503)
 
     async def metrics(self, _: web.Request) -> web.Response:
-        """Prometheus' text format."""
+        """Prometheus' text format: our numbers, and the engines' after them."""
         body = self._metrics.render(await self._ledger.counts(), self._engine.state, self._clock())
+        if self._beside is not None:
+            body += await self._beside()
         return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 

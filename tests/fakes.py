@@ -136,6 +136,9 @@ class FakeEngine:
     async def look(self) -> None:
         self.looks += 1
 
+    async def close(self) -> None:
+        self.switch(EngineState.STOPPED, "closed")
+
     async def stream(self, request: EngineRequest) -> AsyncGenerator[Delta, None]:
         pieces = self._replies.popleft() if self._replies and self.state is EngineState.READY else self.default
         self.requests.append(request)

@@ -251,3 +251,15 @@ async def test_it_knows_all_models_that_are_served_and_speaks_to_the_one_that_is
         assert (await read(engine, ask(model="terse")))[-1].model == "terse"
         assert (await read(engine))[-1].model == "simulated"
         await engine.close()
+
+
+async def test_the_marks_of_gpt_oss_are_taken_out_however_they_are_cut(
+    simulator: EngineSimulator, engine: OpenAIEngine
+) -> None:
+    leak = "<|channel|>analysis<|message|>INNERMOST<|end|><|start|>assistant<|channel|>final<|message|>2 < 3<|return|>"
+    for pieces in (1, 5, len(leak)):
+        simulator.script.append(Behaviour(reply=lambda _: leak, pieces=pieces))
+        assert text(await read(engine)) == "2 < 3"
+    simulator.script.append(Behaviour(reply=lambda _: "1 <"))
+    deltas = await read(engine)
+    assert text(deltas) == "1 <" and deltas[-1].finish == "stop", "what was held back comes before the end"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.completions import LINE_LIMIT, Lines, model_cards, parse_chunk, refusal, request_body
+from core.completions import LINE_LIMIT, MARKS, Lines, Marks, model_cards, parse_chunk, refusal, request_body
 from core.engine import EngineRequest
 from core.errors import EngineError, EngineRefused, EngineUnavailable, PromptTooLong
 from core.types import Delta, Sampling, Usage
@@ -216,3 +216,71 @@ def test_the_model_cards() -> None:
     for wrong in (b"<html>", b"[]", b'{"data":null}'):
         with pytest.raises(EngineRefused, match="base_url"):
             model_cards(wrong)
+
+
+# What a stream of gpt-oss may hold where vLLM hands its marks on: what is said, what is not, and the rest of it.
+def message(header: str, text: str, end: str = "<|end|>") -> str:
+    return f"<|start|>assistant<|channel|>{header}<|message|>{text}{end}"
+
+
+def take(pieces: list[str]) -> tuple[str, str]:
+    """What is said, and what is not."""
+    marks = Marks()
+    deltas = [marks.take(Delta(text=piece)) for piece in pieces]
+    return "".join(delta.text for delta in deltas) + marks.rest, "".join(delta.reasoning for delta in deltas)
+
+
+WORDS = st.text(st.sampled_from("订单 no. 7 <|>{}cehndmsag\n"), max_size=12).filter(
+    lambda text: not any(mark in text for mark in MARKS) and "<|" not in text and not text.endswith("<")
+)
+SAID = st.sampled_from(["final", "commentary", "final <|constrain|>json"])
+THOUGHT = st.sampled_from(
+    ["analysis", "commentary to=functions.find_order <|constrain|>json", "final<|channel|>analysis", "", "elsewhere"]
+)
+
+
+@given(
+    plain=WORDS,
+    parts=st.lists(
+        st.tuples(st.booleans(), SAID, THOUGHT, WORDS, st.sampled_from(["<|end|>", "<|return|>", "<|call|>"]))
+    ),
+    places=st.lists(st.integers(min_value=0, max_value=10_000), max_size=30),
+    broken=st.integers(min_value=0, max_value=60),
+)
+def test_marks_and_thoughts_are_no_text_however_the_stream_is_cut(
+    plain: str, parts: list[tuple[bool, str, str, str, str]], places: list[int], broken: int
+) -> None:
+    stream, expected = plain, plain
+    for said, for_users, hidden, words, end in parts:
+        stream += message(for_users, words, end) if said else message(hidden, f"INNERMOST{words}", end)
+        expected += words if said else ""
+    edges = [0, *sorted({place % (len(stream) + 1) for place in places}), len(stream)]
+    got, thought = take([stream[start:end] for start, end in pairwise(edges)])
+    assert got == expected
+    assert thought.count("INNERMOST") == sum(not said for said, *_ in parts)
+    # A reply that the limit cuts in the middle: no mark is whole in it, no thought and no more than was meant.
+    short, _ = take([stream[: len(stream) - broken]])
+    assert "INNERMOST" not in short and not any(mark in short for mark in MARKS)
+    assert expected.startswith(short.partition("<")[0])
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=9), max_size=9))
+def test_text_without_marks_is_left_as_it_is(pieces: list[str]) -> None:
+    assert take(pieces) == ("".join(pieces), "")
+
+
+@pytest.mark.parametrize(
+    ("stream", "said"),
+    [
+        ("<|message|>INNERMOST<|end|>" + message("final", "We open at nine.", "<|return|>"), "We open at nine."),
+        ("<|channel|>final<|channel|>analysis<|message|>INNERMOST<|end|>" + message("final", "Done."), "Done."),
+        ("<|channel|>analysis<|message|>INNERMOST", ""),
+        ("<|channel|>final", ""),
+        ("<|start|>assistant", ""),
+        ("Of course.<|return|>INNERMOST", "Of course."),
+        ("1 < 2 <b> <|im_end|>", "1 < 2 <b> <|im_end|>"),
+    ],
+)
+def test_what_breaks_the_format_of_gpt_oss(stream: str, said: str) -> None:
+    assert take([stream])[0] == said
+    assert take(list(stream))[0] == said

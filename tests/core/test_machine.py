@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from core.machine import Card, find_cards, look, parse_cards, parse_meminfo
+from core.machine import Card, find_cards, look, oom_kills, parse_cards, parse_meminfo
 
 MEMINFO = "MemTotal:       16000000 kB\nMemFree:         1000000 kB\nMemAvailable:    8000000 kB\n"
 
@@ -47,6 +47,14 @@ def test_the_driver_is_asked(tmp_path: Path) -> None:
     assert find_cards(str(program)) == (Card(24564, "NVIDIA L4"),)
 
 
+def test_cards_that_are_hidden_from_us_are_not_counted(tmp_path: Path) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho '24564, NVIDIA L4'\necho '81559, NVIDIA H100'\necho '24564, NVIDIA L4'\n")
+    program.chmod(0o755)
+    assert [card.memory_mib for card in find_cards(str(program), "0,2")] == [24564, 24564]
+    assert len(find_cards(str(program), "GPU-8932f937")) == 3  # by name: not ours to resolve
+
+
 def test_a_machine_without_limits(tmp_path: Path) -> None:
     proc, cgroups = machine_files(tmp_path, "/", memory_max="max", cpu_max="max 100000")
     machine = look(proc, cgroups, "no-such-program-here")
@@ -66,6 +74,15 @@ def test_the_tightest_limit_above_us_counts(tmp_path: Path) -> None:
     assert machine.memory_total == 4 * 2**30
     assert machine.memory_available == 2 * 2**30  # what the page cache holds can be had back
     assert machine.cpus == 0.5
+
+
+def test_what_the_kernel_killed_for_memory_is_counted(tmp_path: Path) -> None:
+    proc, cgroups = machine_files(tmp_path, "/ours", memory_events="low 0\noom 3\noom_kill 2\noom_group_kill 1\n")
+    (proc / "vmstat").write_text("pgfault 9\noom_kill 40\n")
+    assert oom_kills(proc, cgroups) == 2
+    (cgroups / "ours" / "memory.events").unlink()
+    assert oom_kills(proc, cgroups) == 40  # of the whole machine: better than nothing
+    assert oom_kills(tmp_path, tmp_path) == 0
 
 
 def test_a_kernel_without_these_files_is_no_error(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.usefixtures("engine_environment")]
 
 STORY = "Please tell me a long story about a parcel that travels around the world, with all its stations."
 PATIENCE = 180.0
+WAITING = (5, 6, 7)
 
 
 def engine_processes(house: Gateway) -> list[psutil.Process]:
@@ -77,18 +78,25 @@ async def test_from_the_first_start_through_two_deaths(tmp_path: Path) -> None:
                 await page.reload()
                 await expect(page.locator(".bubble .text")).to_have_text(said, use_inner_text=True)
 
-                # The engine dies in the middle of a reply: what was shown stands, marked; the engine comes back.
+                # The engine dies in the middle of a reply: what was shown stands, marked; the engine comes back, and
+                # answers those whose reply had not begun.
                 await telegram.say(2, STORY)
                 await growing(telegram, 2)
+                for user in WAITING:
+                    await telegram.say(user, f"Where is my parcel {user}00?")
                 victims = engine_processes(house)
                 assert victims
                 for victim in victims:
                     victim.send_signal(signal.SIGKILL)
-                await settled(house, 3)
-                assert len(telegram.seen(2)) == 1
+                await settled(house, 3 + len(WAITING))
+                assert [len(telegram.seen(user)) for user in (2, *WAITING)] == [1, 1, 1, 1]
                 await telegram.say(3, "Are you back?")
-                await settled(house, 4)
+                await settled(house, 4 + len(WAITING))
                 assert len(telegram.seen(3)) == 1
+                # Both lives of the engine are there to be read, and nothing of what people wrote.
+                kept = (tmp_path / "engine.log").read_text()
+                assert kept.count("Application startup complete") == 2
+                assert "parcel" not in kept.casefold()
 
                 # The gateway dies in the middle of a reply: no process of the engine outlives it.
                 await telegram.say(4, STORY)
