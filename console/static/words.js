@@ -132,6 +132,7 @@ export const WORDS = {
   reason_stopped: ["its user stopped it", "用户叫停了"],
   reason_left: ["its user left", "用户离开了"],
   reason_length: ["it reached the longest reply allowed", "达到回复长度上限"],
+  reason_deadline: ["the platform waits no longer", "平台不再等待"],
   reason_late: ["the message was too old by then", "消息已经太久"],
   reason_empty: ["the model said nothing", "模型没有输出"],
   reason_attempts: ["it failed too often", "多次失败"],
