@@ -80,10 +80,10 @@ def test_vllm_still_says_it_in_these_words() -> None:
     """A new vLLM with other words would leave a shortage unseen."""
     package = next(Path(__file__).parents[2].glob(".venv-engine/lib/python3*/site-packages/vllm/v1"), None)
     if package is None:
-        words = "vLLM is not installed: run `make setup`"
+        missing = "vLLM is not installed: run `make setup`"
         if os.environ.get("CI"):  # there it must not pass unseen
-            pytest.fail(words)
-        pytest.skip(words)  # `make unit` installs no engine
+            pytest.fail(missing)
+        pytest.skip(missing)  # `make unit` installs no engine
     words = {
         "worker/utils.py": ("Free memory on device", "is less than desired GPU memory utilization"),
         "core/kv_cache_utils.py": (
