@@ -16,6 +16,7 @@ from console.replies import as_json, missing, who
 from console.rooms import Rooms
 from core.audit import rehearsal_entry
 from core.errors import ConfigError, EngineError, EngineRefused, RequestError
+from core.http import while_heard
 from core.language import detect
 from core.ledger.versions import Version
 from core.prompt import note
@@ -152,7 +153,7 @@ class Playground:
         response = web.StreamResponse(headers=HEADERS)
         try:
             await response.prepare(request)
-            async with aclosing(rehearsed.deltas) as deltas:
+            async with while_heard(request), aclosing(rehearsed.deltas) as deltas:
                 async for delta in deltas:
                     end = replace(delta, text="", usage=delta.usage or end.usage, model=delta.model or end.model)
                     if delta.text:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 
 import structlog
 from aiohttp import web
@@ -23,6 +24,7 @@ BODY_SECONDS = 30.0  # for a body to arrive; a platform's has a few thousand byt
 # For a head to arrive, and until the next one: longer than the proxies before us keep a connection for further use
 # (nginx: 60 s, Caddy: 120 s), or they would send a message into one that is just being closed.
 IDLE_SECONDS = 150.0
+HEARD_SECONDS = 0.5  # between two looks whether a caller is still there
 CALLER_LEFT = 499  # a status that nobody reads, and that would acknowledge nothing
 
 
@@ -66,6 +68,31 @@ def address_of(runner: web.AppRunner, host: str) -> str:
     """How this machine reaches it."""
     host = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host
     return f"http://{f'[{host}]' if ':' in host else host}:{runner.addresses[0][1]}"
+
+
+@asynccontextmanager
+async def while_heard(request: web.Request) -> AsyncIterator[None]:
+    """Leave the block with ConnectionResetError soon after the caller has hung up.
+
+    A write would tell as much; but a model that thinks, or waits for its turn, gives nothing to write.
+    """
+    try:
+        async with asyncio.timeout(None) as limit:
+
+            async def look() -> None:
+                while request.transport is not None:
+                    await asyncio.sleep(HEARD_SECONDS)
+                limit.reschedule(asyncio.get_running_loop().time())
+
+            looking = asyncio.create_task(look())
+            try:
+                yield
+            finally:
+                looking.cancel()
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise ConnectionResetError("the caller has hung up") from error
 
 
 class Face:

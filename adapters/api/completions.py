@@ -13,6 +13,7 @@ from adapters.api.door import Caller, admits, as_json, limits
 from adapters.api.following import STREAM_HEADERS
 from core.channel import Gateway
 from core.errors import EngineError, EngineRefused, RequestError
+from core.http import while_heard
 from core.types import Delta, Sampling, Usage
 
 
@@ -43,7 +44,7 @@ class Completions:
         admits(caller, body.model)
         head = Head(f"chatcmpl-{self._new_id()}", int(self._clock()), body.model)
         try:
-            async with aclosing(self._deltas(body, head, caller)) as deltas:
+            async with while_heard(request), aclosing(self._deltas(body, head, caller)) as deltas:
                 if body.stream:
                     return await self._stream(request, body, head, deltas)
                 return as_json(head.whole(*joined([delta async for delta in deltas])))

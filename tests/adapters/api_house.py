@@ -26,6 +26,7 @@ from core.config import DialogueSettings, ThrottleSettings
 from core.http import Face, application
 from tests.fakes import FakeClock, FakeEngine
 from tests.rooms import AT_ONCE, Rooms, rooms
+from tests.serving import HouseServer
 
 KEY = {"Authorization": "Bearer key-one"}
 OTHER = {"Authorization": "Bearer key-two"}
@@ -69,7 +70,7 @@ async def api(
         concurrency=concurrency,
     ) as house:
         face = Face(on=("api",), off={}, ledger=house.ledger, engine=engine, metrics=house.metrics, clock=house.clock)
-        async with TestClient(TestServer(application([channel.routes(house.house)], face, 1 << 20))) as http:
+        async with TestClient(HouseServer(application([channel.routes(house.house)], face, 1 << 20))) as http:
             yield house, http
             await channel.close()
 

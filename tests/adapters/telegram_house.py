@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import aiohttp
 from aiohttp import web
-from aiohttp.test_utils import TestServer, unused_port
+from aiohttp.test_utils import unused_port
 from aiohttp.typedefs import Handler
 
 from adapters.telegram.bot_api import Entity
@@ -37,6 +37,7 @@ from core.types import (
     ReplyKind,
     Sampling,
 )
+from tests.serving import HouseServer
 
 TOKEN = "6000001:AAsampleTOKENsample"
 SECRET = "sample-secret"
@@ -222,7 +223,7 @@ async def house(
         )
         app = web.Application(middlewares=[_errors], client_max_size=64 * 1024)
         app.add_routes(channel.routes(cast("Gateway", gateway)))
-        async with TestServer(app, port=port):
+        async with HouseServer(app, port=port):
             await channel.start()
             if public:
                 await telegram.until(lambda: telegram.webhook.url)

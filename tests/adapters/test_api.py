@@ -169,15 +169,21 @@ async def test_a_streamed_completion(tmp_path: Path) -> None:
     assert chunks[-1]["usage"]["total_tokens"] == 9  # type: ignore[index]
 
 
-async def test_a_caller_who_leaves_stops_the_generation(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_caller_who_leaves_stops_the_generation(tmp_path: Path, *, stream: bool) -> None:
+    """Also of a model that thinks, when there is nothing to write."""
     engine = FakeEngine()
     never = asyncio.Event()
     engine.enqueue(["Good ", never, "day."])
-    body = {"model": "support", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+    body = {"model": "support", "messages": [{"role": "user", "content": "Hi"}], "stream": stream}
     async with api(tmp_path, engine) as (house, http):
-        answer = await http.post("/v1/chat/completions", json=body, headers=KEY)
-        await answer.content.readuntil(b"Good ")
-        answer.close()
+        call = asyncio.ensure_future(http.post("/v1/chat/completions", json=body, headers=KEY))
+        await engine.called(1)
+        if stream:
+            answer = await call
+            await answer.content.readuntil(b"Good ")
+            answer.close()
+        call.cancel()
         await house.until(lambda: bool(engine.aborted))
         assert engine.running == 0
 

@@ -185,19 +185,22 @@ async def test_bad_questions_are_refused_in_words(
 
 
 async def test_an_engine_that_fails_is_told_and_one_that_is_left_is_stopped(tmp_path: Path) -> None:
+    """Left while it writes, and left while it thinks, when there is nothing to write."""
     slow = Behaviour(pieces=200, tokens_per_second=50.0)
-    async with site(tmp_path, slow) as there:
-        word = await there.sign_in()
-        asked = {**await recipe_of(there), "text": "Tell me " + "more " * 200}
-        answer = await there.http.post(f"{BOT}/try", json=asked, headers=word)
-        async for line in answer.content:
-            if line.startswith(b"event: delta"):
-                break
-        answer.close()
-        async with asyncio.timeout(20):
-            while not (ended := endings(tmp_path)):
-                await asyncio.sleep(0.05)
-        assert ended == ["aborted"]
+    thinking = replace(slow, reasoning="hm " * 5000)
+    for behaviour, folder in ((slow, tmp_path / "one"), (thinking, tmp_path / "two")):
+        folder.mkdir()
+        async with site(folder, behaviour) as there:
+            word = await there.sign_in()
+            asked = {**await recipe_of(there), "text": "Tell me " + "more " * 200}
+            answer = await there.http.post(f"{BOT}/try", json=asked, headers=word)
+            if behaviour is slow:
+                await answer.content.readuntil(b"event: delta")
+            answer.close()
+            async with asyncio.timeout(20):
+                while not (ended := endings(folder)):
+                    await asyncio.sleep(0.05)
+            assert ended == ["aborted"]
     async with site(tmp_path, replace(slow, fault=Fault.FAILED)) as there:
         word = await there.sign_in()
         told = await tried(there, word, "support", **asked)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
@@ -21,6 +21,7 @@ from core.engine_metrics import FRESH_SECONDS, PAGE_LIMIT, EngineMetrics, Source
 from core.http import Face, application
 from tests.fakes import FakeClock, FakeEngine
 from tests.rooms import rooms
+from tests.serving import HouseServer
 
 
 def page(running: float = 3, model: str = "gpt-oss-20b") -> bytes:
@@ -206,7 +207,7 @@ async def test_they_stand_beside_ours_and_cannot_make_them_fail(tmp_path: Path) 
             clock=house.clock,
             beside=beside,
         )
-        async with TestClient(TestServer(application([], face, 1000))) as http:
+        async with TestClient(HouseServer(application([], face, 1000))) as http:
             ours = b"# TYPE frontdesk_messages_waiting counter\nfrontdesk_messages_waiting 5\n"
             for telling.body in (page(), b"\xff\x00", ours):
                 clock.advance(FRESH_SECONDS)

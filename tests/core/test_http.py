@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
 from core.engine import EngineState
 from core.errors import EngineTimeout, LedgerError, RequestError
 from core.http import Face, application
 from tests.fakes import FakeEngine
 from tests.rooms import Rooms, rooms
+from tests.serving import HouseServer
 
 
 async def refuse(request: web.Request) -> web.Response:
@@ -39,7 +40,7 @@ def client(house: Rooms) -> TestClient[web.Request, web.Application]:
         metrics=house.metrics,
         clock=house.clock,
     )
-    return TestClient(TestServer(application([routes], face, 1000)))
+    return TestClient(HouseServer(application([routes], face, 1000)))
 
 
 @pytest.mark.parametrize(
@@ -127,6 +128,6 @@ async def test_the_callers_address_cannot_be_forged(
 
         app = web.Application()
         app.router.add_get("/", tell)
-        async with TestClient(TestServer(app)) as http:
+        async with TestClient(HouseServer(app)) as http:
             answer = await http.get("/", headers={"X-Forwarded-For": forwarded})
             assert await answer.text() == expected

@@ -14,8 +14,8 @@ from core.ledger import erasure, office
 from core.types import MessageState
 from tests.contract.ledgers import Book, SqliteStore, key
 
-SECRET = "Meine Kundennummer ist 7003-Blau"
-ANSWER = "Ihre 7003-Blau ist unterwegs"
+SECRET = "Meine Kundennummer ist 70031188-Blau"
+ANSWER = "Ihre 70031188-Blau ist unterwegs"
 
 
 def path(book: Book) -> Path:
@@ -151,7 +151,7 @@ async def test_erasing_a_person_leaves_no_copy_in_any_file(book: Book) -> None:
     assert len(files) >= 2
     for file in files:
         raw = file.read_bytes()
-        for trace in (SECRET, ANSWER, "7003", "4711"):
+        for trace in (SECRET, ANSWER, "70031188", "-4711"):
             assert trace.encode() not in raw, (file, trace)
     with office.opened(path(book)) as ledger:
         assert office.report(ledger).messages == {"answered": 4, "withdrawn": 1}, "what became of them stays"
@@ -188,7 +188,7 @@ async def test_a_reply_being_written_does_not_bring_erased_words_back(book: Book
     await book.commit(turn, "Here")
     assert await book.send() == ["Here"]
     await book.ledger.close()
-    assert b"7003" not in b"".join(file.read_bytes() for file in path(book).parent.iterdir() if file.is_file())
+    assert b"70031188" not in b"".join(file.read_bytes() for file in path(book).parent.iterdir() if file.is_file())
     await book.open()
 
 
