@@ -23,11 +23,14 @@ LOG_TAIL = 2000  # characters of its last words
 
 
 @contextmanager
-def vllm(home: Path) -> Iterator[str]:
-    """The model that this machine gets by itself; yields its base_url. Raises RuntimeError when it does not come up."""
+def vllm(home: Path, source: str | None = None) -> Iterator[str]:
+    """Yields its base_url. *source*: a model's folder; without one, what this machine gets by itself.
+
+    Raises RuntimeError when it does not come up.
+    """
     settings = EngineSettings()
     machine = look()
-    source = vllm_plan.choose(settings.model, machine, home / "var" / "models")
+    source = source or vllm_plan.choose(settings.model, machine, home / "var" / "models")
     plan = vllm_plan.plan(settings, machine, vllm_plan.read_model(source, vllm_plan.hub(os.environ)))
     with served(home, plan.arguments, plan.environment) as base_url:
         yield base_url

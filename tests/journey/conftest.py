@@ -1,8 +1,11 @@
-"""One real vLLM for all journeys that do not kill it, with the model that this machine gets by itself."""
+"""One real vLLM for all journeys that do not kill it, with the model that this machine gets by itself; and another one
+for those that want it, with a small model of gpt-oss's make."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 from bench.real_engine import vllm as running
 
 HOME = Path(__file__).resolve().parent.parent.parent
+MAKING_SECONDS = 120.0
 
 
 @pytest.fixture(scope="session")
@@ -29,4 +33,21 @@ def engine_environment() -> Path:
 def vllm(engine_environment: Path) -> Iterator[str]:
     """Its base_url. It ends with the tests, however they end: it runs on a leash."""
     with running(HOME) as base_url:
+        yield base_url
+
+
+@pytest.fixture(scope="module")
+def gpt_oss_folder(engine_environment: Path) -> Iterator[Path]:
+    """The small model of setup/tiny_gpt_oss.py."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "tiny-gpt-oss"
+        command = [str(engine_environment), "-m", "setup.tiny_gpt_oss", str(made)]
+        subprocess.run(command, cwd=HOME, timeout=MAKING_SECONDS, check=True)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def gpt_oss(gpt_oss_folder: Path) -> Iterator[str]:
+    """The base_url of a vLLM with that model. It ends with the module, because two are much for a small machine."""
+    with running(HOME, str(gpt_oss_folder)) as base_url:
         yield base_url
