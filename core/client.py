@@ -22,14 +22,15 @@ from core.completions import Lines, Marks, ModelCard, hold_back, model_cards, pa
 from core.deadline import Deadline
 from core.engine import EngineRequest, EngineState, Supervisor
 from core.errors import EngineError, EngineRefused, EngineTimeout, EngineUnavailable
-from core.types import Delta
+from core.types import Delta, Sampling
 
 TAIL_SECONDS = 2.0  # after the finish: usage and [DONE] come at once or never
 DRAIN_SECONDS = 0.1  # after [DONE]: the end of the body, so that the connection can be used again
-PROBE_SECONDS = 10.0  # a whole GET /models
+PROBE_SECONDS = 10.0  # a whole GET /models, or one token
 # uvicorn, and so vLLM, closes idle connections after 5 s; a request sent into that moment would be lost.
 KEEPALIVE_SECONDS = 4.0
 ANY_MODEL = "default"
+ONE_TOKEN = EngineRequest(({"role": "user", "content": "Hello"},), Sampling(max_tokens=1))
 
 
 class OpenAIEngine:
@@ -222,38 +223,39 @@ class OpenAIEngine:
 
     async def _ask(self) -> None:
         """Ask the server for its models; learn the model and its context. Raises EngineError; the state says why."""
-        try:
-            async with (
-                asyncio.timeout(PROBE_SECONDS),
-                self._http().get(self._models_url, headers=self._headers, allow_redirects=False) as response,
-            ):
-                answer = await whole(response.content)
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise self._gone(broken(error)) from error
-        if response.status in (404, 405, 501) and await self._talks():
-            self._model = self._model or ANY_MODEL  # a server that lists no models; most such serve one, by any name
+        status, answer = await self._call("GET", self._models_url)
+        if await self._answers_unlisted(status):
+            self._model = self._model or ANY_MODEL  # most servers without a list serve one, by any name
             self._ready()
             return
         try:
-            if response.status != 200:
-                raise refusal(response.status, answer)
+            if status != 200:
+                raise refusal(status, answer)
             self._learn(model_cards(answer))
         except EngineRefused as error:
             self._state, self._detail = EngineState.FAILED, f"{self._where}: {error}"
             raise
         except EngineError:
-            self._gone(f"answered HTTP {response.status}")
+            self._gone(f"answered HTTP {status}")
             raise
         self._ready()
 
-    async def _talks(self) -> bool:
-        """Whether there are completions at base_url: an empty call is refused there, and unknown elsewhere."""
+    async def _answers_unlisted(self, status: int) -> bool:
+        """Whether calls are taken at base_url although GET /models was answered with that status."""
+        if status in (404, 405, 501):  # an empty call is refused where there are completions, and unknown elsewhere
+            return (await self._call("POST", self._chat_url, b"{}"))[0] not in (301, 302, 307, 308, 404, 405, 501)
+        # vllm-router: of its engines it asks always the same one for the list, gone or not; calls go to the others.
+        proof = request_body(ONE_TOKEN, self._model)
+        return status == 500 and self._model != "" and (await self._call("POST", self._chat_url, proof))[0] == 200
+
+    async def _call(self, method: str, url: URL, body: bytes | None = None) -> tuple[int, bytes]:
+        """Status and body of a small question. Raises EngineUnavailable."""
         try:
             async with (
                 asyncio.timeout(PROBE_SECONDS),
-                self._http().post(self._chat_url, data=b"{}", headers=self._headers, allow_redirects=False) as response,
+                self._http().request(method, url, data=body, headers=self._headers, allow_redirects=False) as response,
             ):
-                return response.status not in (301, 302, 307, 308, 404, 405, 501)
+                return response.status, await whole(response.content)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise self._gone(broken(error)) from error
 

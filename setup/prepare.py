@@ -90,7 +90,7 @@ def plan(root: Path, names: Sequence[str], wishes: Wishes, cards: Sequence[int])
         )
     if "dev" in names:
         inputs = (locks / "gateway.txt", locks / "dev.txt")
-        steps.append(Step("dev", "test and lint tools, 100 MB to download", 350, gateway, inputs))
+        steps.append(Step("dev", "test and lint tools, 125 MB to download", 350, gateway, inputs))
     if not {"engine", "model"} & set(names):
         return steps, notes
     if wishes.mode != "vllm":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from core.client import OpenAIEngine
 from core.engine import EngineRequest, EngineState
@@ -150,3 +151,59 @@ async def test_a_server_that_is_no_engine() -> None:
         assert (engine.state, engine.model) == (EngineState.READY, model or "default")
         await engine.close()
     await runner.cleanup()
+
+
+async def test_a_router_whose_list_is_gone_with_one_of_its_engines_is_asked_for_a_token() -> None:
+    """As vllm-router 0.1.17: GET /models goes to the same engine always; without that one the answer is 500."""
+    gone = "Request failed: error sending request for url"
+    async with EngineSimulator(context_tokens=4096) as other:
+        app = web.Application()
+        answers: dict[str, int] = {}
+
+        async def models(_: web.Request) -> web.Response:
+            if status := answers.get("models"):
+                return web.Response(status=status, text=gone)
+            return web.json_response({"data": [{"id": "simulated", "max_model_len": 4096}]})
+
+        async def completions(request: web.Request) -> web.Response:
+            if status := answers.get("completions"):
+                return web.Response(status=status, text=gone)
+            async with (
+                ClientSession() as http,
+                http.post(f"{other.base_url}/chat/completions", data=await request.read()) as answer,
+            ):
+                return web.Response(body=await answer.read(), content_type=answer.content_type)
+
+        app.router.add_get("/v1/models", models)
+        app.router.add_post("/v1/chat/completions", completions)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+        engine = OpenAIEngine(url, pauses=(0.001,))
+
+        answers["models"] = 500
+        await engine.look()
+        assert (engine.state, other.received) == (EngineState.STARTING, 0)  # it knows of no model to ask
+        named = OpenAIEngine(url, model="simulated")
+        await named.look()
+        assert (named.state, other.answered) == (EngineState.READY, 1)
+        await named.close()
+        answers.clear()
+        await engine.look()
+        answers["models"] = 500
+        await engine.look()
+        assert (engine.state, engine.model, engine.context_tokens) == (EngineState.READY, "simulated", 4096)
+        assert [call.body["max_tokens"] for call in other.calls] == [1, 1]
+        answers["completions"] = 500
+        await engine.look()
+        assert engine.state is EngineState.RESTARTING
+        assert "HTTP 500" in engine.detail
+        del answers["completions"]
+        async with asyncio.timeout(10):
+            await engine.wait_ready()
+        answers["models"] = 503  # no engine at all: nothing is worth a token
+        await engine.look()
+        assert (engine.state, other.received) == (EngineState.RESTARTING, 3)
+        await engine.close()
+        await runner.cleanup()
