@@ -80,7 +80,7 @@ async def while_heard(request: web.Request) -> AsyncIterator[None]:
         async with asyncio.timeout(None) as limit:
 
             async def look() -> None:
-                while request.transport is not None:
+                while request.transport is not None:  # noqa: ASYNC110 - aiohttp has no event for it
                     await asyncio.sleep(HEARD_SECONDS)
                 limit.reschedule(asyncio.get_running_loop().time())
 

@@ -112,10 +112,11 @@ class Ledger(Protocol):
     async def claim(
         self, now: float, lease_seconds: float, merge_messages: int, limit: int, room: int = 0
     ) -> tuple[Turn, ...]:
-        """Up to `limit` turns to answer now. Each is the least recently served user's oldest waiting message whose
-        conversation has no running turn, with the messages that came since in that conversation. `room` is how many
-        more turns can run at the same time: a user who has as many running as that leaves gets no more of them (0:
-        nobody is counted). Fewer than `limit` means that nothing else is ready, or only what such users wrote."""
+        """Up to `limit` turns to answer now, people's before tasks. Each is the least recently served user's oldest
+        waiting message whose conversation has no running turn, with the messages that came since in that conversation.
+        `room` is how many more turns can run at the same time: a user who has as many running as that leaves gets no
+        more of them (0: nobody is counted). Fewer than `limit` means that nothing else is ready, or only what such
+        users wrote."""
 
     async def next_ready_at(self, after: float = 0.0) -> float | None:
         """When the first waiting message that is ready later than `after` becomes so; None when there is none."""

@@ -12,6 +12,7 @@ from functools import partial
 import orjson
 
 from core.audit import message_entry, notice_entry
+from core.engine import TASKS, Priority
 from core.ledger import Admission, Burst, Notice, Refusal, search
 from core.ledger.audit import Record, write_audit
 from core.ledger.chats import take_back
@@ -21,12 +22,13 @@ from core.types import ConversationKey, InboundMessage, MessageState, Receipt, R
 
 BUSY_QUIET = 120.0  # seconds until somebody who waits is told again how many are before them
 PLACES = 1000  # nobody counts further, we neither: it would be paid for by every message of a long line
-ADD_TO_INBOX = """
-INSERT INTO inbox (conversation_id, user, served_at, message_id, turn_id, first_at, ready_at)
-VALUES (?, ?, (SELECT served_at FROM users WHERE id = ?), ?, ?, ?, ?)
+ADD_TO_INBOX = f"""
+INSERT INTO inbox (conversation_id, priority, user, served_at, message_id, turn_id, first_at, ready_at)
+VALUES (?1, (SELECT CASE channel WHEN '{TASKS}' THEN {Priority.TASK:d} ELSE {Priority.PERSON:d} END
+             FROM conversations WHERE id = ?1), ?2, (SELECT served_at FROM users WHERE id = ?2), ?3, ?4, ?5, ?6)
 ON CONFLICT (conversation_id) DO UPDATE
-SET ready_at = CASE WHEN turn_id IS NULL AND ready_at > ? THEN min(first_at + ?, excluded.ready_at) ELSE ready_at END
-"""
+SET ready_at = CASE WHEN turn_id IS NULL AND ready_at > ?7 THEN min(first_at + ?8, excluded.ready_at) ELSE ready_at END
+"""  # noqa: S608 - constants; ?7 is now, ?8 how long a burst may keep the first of it waiting
 
 
 def accept(
@@ -55,7 +57,7 @@ def accept(
     tell = partial(_tell, connection, conversation_id, message_id, message, now, admission.version, record)
     if state is MessageState.WAITING and running is None:
         ready = _ready_at(connection, conversation_id, message, burst, now, known=known)
-        row = (conversation_id, user, user, message_id, None, now, ready)
+        row = (conversation_id, user, message_id, None, now, ready)
         connection.execute(ADD_TO_INBOX, (*row, now, burst.cap_seconds))
         if admission.busy_after and (before := _before(connection, conversation_id, admission.busy_after, now)):
             busy = Notice(admission.busy(before), "busy", BUSY_QUIET)
@@ -181,8 +183,8 @@ def _before(connection: Connection, conversation_id: int, most: int, now: float)
     if waiting < most:
         return 0
     (place,) = connection.execute(
-        "SELECT count(*) FROM (SELECT 1 FROM inbox INDEXED BY inbox_order WHERE (served_at, message_id) <="
-        " (SELECT served_at, message_id FROM inbox WHERE conversation_id = ?) LIMIT ?)",
+        "SELECT count(*) FROM (SELECT 1 FROM inbox INDEXED BY inbox_order WHERE (priority, served_at, message_id)"
+        " <= (SELECT priority, served_at, message_id FROM inbox WHERE conversation_id = ?) LIMIT ?)",
         (conversation_id, PLACES),
     ).fetchone()
     return int(place)

@@ -163,6 +163,6 @@ def _retry(connection: Connection, name: str, now: float) -> bool:
     conversation_id, user = row
     (running,) = connection.execute("SELECT running FROM conversations WHERE id = ?", (conversation_id,)).fetchone()
     if running is None:  # else the turn that runs queues it when it ends
-        values = (conversation_id, user, user, int(number), None, now, now)
+        values = (conversation_id, user, int(number), None, now, now)
         connection.execute(ADD_TO_INBOX, (*values, now, 0.0))
     return True

@@ -194,6 +194,13 @@ CREATE TABLE bot_versions (
 ) WITHOUT ROWID;
 """
 
+PRIORITY = """
+DROP INDEX inbox_order;
+ALTER TABLE inbox ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;    -- see core/engine.py: the lower, the sooner
+UPDATE inbox SET priority = 10 WHERE conversation_id IN (SELECT id FROM conversations WHERE channel = 'api');
+CREATE INDEX inbox_order ON inbox (priority, served_at, message_id);
+"""
+
 
 def migrations() -> Migrations:
     """All migrations, oldest first."""
@@ -226,5 +233,9 @@ def migrations() -> Migrations:
     @steps(name="0007_bot_versions")
     def seventh(database: Database) -> None:
         database.executescript(VERSIONS)
+
+    @steps(name="0008_priority")
+    def eighth(database: Database) -> None:
+        database.executescript(PRIORITY)
 
     return steps

@@ -25,6 +25,7 @@ from core.ledger import (
     Counts,
     Notice,
     chats,
+    claims,
     facts,
     feedback,
     inbox,
@@ -153,7 +154,7 @@ class SqliteLedger:
     async def claim(
         self, now: float, lease_seconds: float, merge_messages: int, limit: int, room: int = 0
     ) -> tuple[Turn, ...]:
-        return await self._writing.run(lambda c: turns.claim_all(c, now, lease_seconds, merge_messages, limit, room))
+        return await self._writing.run(lambda c: claims.claim_all(c, now, lease_seconds, merge_messages, limit, room))
 
     async def next_ready_at(self, after: float = 0.0) -> float | None:
         return await self._reading.run(lambda c: views.next_ready_at(c, after))

@@ -1,13 +1,11 @@
-"""A turn in SQL: claim, hand back, show, commit. Each function runs inside the writer's transaction.
+"""A turn in SQL: read, hand back, show, commit. Each function runs inside the writer's transaction.
 
 A conversation has at most one running turn; every change to it names the attempt it belongs to, so that a worker
-whose lease ran out can change nothing any more. A user who writes in many conversations takes turns with the others,
-and leaves as many places free as are taken: a newcomer waits for nobody's reply.
+whose lease ran out can change nothing any more.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import orjson
@@ -20,7 +18,6 @@ from core.ledger.writer import Connection
 from core.throttle import Rate, own_tokens, spend
 from core.types import ConversationKey, JsonObject, MessageState, Reply, ReplyKind, StoredMessage, Turn
 
-RUNNING_BY_USER = "SELECT user, count(*) FROM turns INDEXED BY turns_running WHERE state = 'running' GROUP BY user"
 OPEN_PARTS = (
     "EXISTS (SELECT 1 FROM deliveries d WHERE d.conversation_id = t.conversation_id"
     " AND d.state IN ('pending', 'sending'))"
@@ -34,67 +31,8 @@ REFERENCES = 50  # turns of a conversation that may be mistaken for what died
 DIED = "the process or the worker that answered it died"
 
 
-def claim_all(
-    connection: Connection, now: float, lease_seconds: float, merge_messages: int, limit: int, room: int
-) -> tuple[Turn, ...]:
-    running = Counter(dict(connection.execute(RUNNING_BY_USER).fetchall())) if room else Counter()
-    claimed: list[Turn] = []
-    while len(claimed) < limit:
-        left = room - len(claimed)
-        served = [user for user, turns in running.items() if turns >= left] if room else []
-        found = _next(connection, now, served)
-        if found is None:
-            break
-        claimed.append(_claim(connection, *found, now, lease_seconds, merge_messages))
-        running[found[1]] += 1
-    return tuple(claimed)
-
-
-def _next(connection: Connection, now: float, served: Sequence[int]) -> tuple[int, int, int | None] | None:
-    """Conversation, user and handed-back turn of who is next and not among those `served` enough."""
-    others = f" AND user NOT IN ({', '.join(map(str, served))})" if served else ""  # row numbers of ours
-    row: tuple[int, int, int | None] | None = connection.execute(
-        "SELECT conversation_id, user, turn_id FROM inbox INDEXED BY inbox_order"  # noqa: S608 - see above
-        f" WHERE ready_at <= ?{others} ORDER BY served_at, message_id LIMIT 1",
-        (now,),
-    ).fetchone()
-    return row
-
-
-def _claim(
-    connection: Connection,
-    conversation_id: int,
-    user: int,
-    turn_id: int | None,
-    now: float,
-    lease_seconds: float,
-    merge_messages: int,
-) -> Turn:
-    lease = now + lease_seconds
-    if turn_id is None:
-        turn_id = connection.execute(
-            "INSERT INTO turns (conversation_id, user, state, attempt, lease_until, started_at)"
-            " VALUES (?, ?, 'running', 1, ?, ?)",
-            (conversation_id, user, lease, now),
-        ).lastrowid
-    else:
-        connection.execute(
-            "UPDATE turns SET state = 'running', user = ?, attempt = attempt + 1, lease_until = ? WHERE id = ?",
-            (user, lease, turn_id),
-        )
-    connection.execute(
-        "UPDATE messages SET state = 'running', turn_id = ? WHERE id IN (SELECT id FROM messages"
-        " WHERE conversation_id = ? AND state = 'waiting' ORDER BY id LIMIT ?)",
-        (turn_id, conversation_id, merge_messages),
-    )
-    connection.execute("UPDATE conversations SET running = ? WHERE id = ?", (turn_id, conversation_id))
-    connection.execute("DELETE FROM inbox WHERE conversation_id = ?", (conversation_id,))
-    connection.execute("UPDATE users SET served_at = ? WHERE id = ?", (now, user))
-    connection.execute("UPDATE inbox SET served_at = ? WHERE user = ?", (now, user))
-    return _turn(connection, turn_id)
-
-
-def _turn(connection: Connection, turn_id: int) -> Turn:
+def read(connection: Connection, turn_id: int) -> Turn:
+    """A turn that runs, with its messages."""
     row = connection.execute(
         "SELECT t.conversation_id, c.channel, c.bot, c.chat_id, c.thread_id, c.language, t.attempt, t.reference,"  # noqa: S608 - a constant
         f" c.history_from, c.prompt_tokens, t.trouble, {OPEN_PARTS}, {UNCLEAR_PARTS}"
@@ -174,7 +112,7 @@ def release(
     ).fetchone()
     connection.execute("UPDATE messages SET state = 'waiting', turn_id = NULL WHERE turn_id = ?", (turn_id,))
     connection.execute("UPDATE conversations SET running = NULL WHERE id = ?", (conversation_id,))
-    row = (conversation_id, user, user, message_id, turn_id, ready_at, ready_at)
+    row = (conversation_id, user, message_id, turn_id, ready_at, ready_at)
     connection.execute(ADD_TO_INBOX, (*row, ready_at, 0.0))
     return True
 
@@ -296,5 +234,5 @@ def queue_next(connection: Connection, conversation_id: int, now: float) -> bool
     if row is None:
         return False
     message_id, user = row
-    connection.execute(ADD_TO_INBOX, (conversation_id, user, user, message_id, None, now, now, now, 0.0))
+    connection.execute(ADD_TO_INBOX, (conversation_id, user, message_id, None, now, now, now, 0.0))
     return True

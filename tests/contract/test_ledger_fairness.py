@@ -1,18 +1,21 @@
 """The contract of core.ledger.Ledger: users take turns, whatever they write and wherever, and nobody takes all places.
 
-The order of claims is held against a model that is one line long: the least recently served user's oldest message.
+The order of claims is held against a model that is one line long: the least recently served user's oldest message,
+people's before tasks.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
+from core.engine import TASKS
 from core.types import Turn
-from tests.contract.ledgers import STORES, Book
+from tests.contract.ledgers import GENEROUS, STORES, Book
 from tests.contract.machines import BookMachine, Make, run
 
 PLACES = 5
@@ -33,8 +36,15 @@ class FairMachine(BookMachine):
     @rule(user=USERS, chat=NUMBERS)
     def write(self, user: str, chat: int) -> None:
         """Anybody in any chat: some are groups."""
-        name = str(chat)
-        receipt = self._runner.run(self._book.accept(self._book.message(user=user, chat=name)))
+        self._say(user, str(chat), "web")
+
+    @rule(user=USERS, chat=NUMBERS)
+    def ask(self, user: str, chat: int) -> None:
+        """The same people's names, but a channel's users are its own."""
+        self._say(f"task {user}", f"task {chat}", TASKS)
+
+    def _say(self, user: str, name: str, channel: str) -> None:
+        receipt = self._runner.run(self._book.accept(self._book.message(user=user, chat=name, channel=channel)))
         if name in self._running:
             self._late.setdefault(name, []).append((receipt.message_id, user))
         else:
@@ -61,13 +71,13 @@ class FairMachine(BookMachine):
         while len(claimed) < limit:
             left = room - len(claimed)
             order = sorted(
-                (self._served.get(user, 0.0), message, chat, user)
+                (user.startswith("task"), self._served.get(user, 0.0), message, chat, user)
                 for chat, (message, user) in self._waiting.items()
                 if share[user] < left
             )
             if not order:
                 break
-            _, _, chat, user = order[0]
+            *_, chat, user = order[0]
             claimed.append(chat)
             del self._waiting[chat]
             share[user] += 1
@@ -119,3 +129,31 @@ async def test_a_handed_back_turn_takes_no_place(book: Book) -> None:
     await book.reopen()
     assert len(await book.ledger.claim(book.clock(), 60.0, 20, 4, 4)) == 2
     assert second.user_id == "one"
+
+
+async def test_a_person_comes_before_a_batch_of_tasks(book: Book) -> None:
+    """Also one who was served a moment ago, and one whose turn was handed back."""
+    await book.accept(book.message(user="person 0", chat="chat 0"))
+    await book.commit(await book.take())
+    for number in range(20):
+        await book.accept(book.message(user=f"task {number}", chat=f"task {number}", channel=TASKS))
+    for number in range(3):
+        await book.accept(book.message(user=f"person {number}", chat=f"chat {number}"))
+    book.clock.advance(1)
+    first, second = await book.ledger.claim(book.clock(), 60.0, 20, 2, 16)
+    assert [first.user_id, second.user_id] == ["person 1", "person 2"]
+    await book.ledger.release(first, book.clock(), counted=True)
+    await book.reopen()
+    claimed = await book.ledger.claim(book.clock(), 60.0, 20, 5, 16)
+    assert [turn.user_id for turn in claimed] == ["person 0", "person 1", "person 2", "task 0", "task 1"]
+
+
+async def test_the_place_in_line_counts_those_who_come_first(book: Book) -> None:
+    busy = replace(GENEROUS, busy_after=1, busy=str)
+    for number in range(5):
+        await book.accept(book.message(user=f"task {number}", chat=f"task {number}", channel=TASKS))
+    await book.accept(book.message(user="first", chat="first"))
+    await book.accept(book.message(user="second", chat="second"), busy)
+    await book.accept(book.message(user="last", chat="last", channel=TASKS), busy)
+    assert [delivery.text for delivery in await book.due()] == ["2"]
+    assert [delivery.text for delivery in await book.due(TASKS)] == ["8"]

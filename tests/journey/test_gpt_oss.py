@@ -156,8 +156,15 @@ async def test_a_completion_holds_nothing_of_it(api: Api, gpt_oss: str, tmp_path
                 assert TEXT[question].startswith(text.rstrip("\ufffd"))
         # A turn, so that the ledger has one.
         await api.say(1, PLAIN)
-        await home.settled(1)
+        await answered(api)
+        home.heard.append(repr(api.seen(1)))
     home.heard_nothing()
+
+
+async def answered(api: Api) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while api.seen(1) != [FINAL[PLAIN]]:
+            await asyncio.sleep(0.02)
 
 
 def said(raw: str) -> str:
@@ -218,6 +225,7 @@ async def test_a_caller_who_hangs_up_while_it_thinks_stops_it(
             if stream:
                 answer = await call
                 home.heard.append((await answer.content.readany()).decode())
+                answer.close()
             call.cancel()
             await asyncio.gather(call, return_exceptions=True)
         began = asyncio.get_running_loop().time()
@@ -225,6 +233,6 @@ async def test_a_caller_who_hangs_up_while_it_thinks_stops_it(
         # Left to itself it would think on for a minute.
         assert asyncio.get_running_loop().time() - began < 10
         await api.say(1, PLAIN)
-        await home.settled(1)
+        await answered(api)
         home.heard.append(repr(api.seen(1)))
     home.heard_nothing()
