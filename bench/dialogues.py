@@ -27,7 +27,8 @@ from bots.bot import load
 from core.types import Bot
 
 TURNS = 20
-USERS = 6
+USERS = 6  # at the same time
+ALONE = 3  # one after the other
 WINDOW = 12  # messages that the usual layout keeps
 WAIT = "60"
 KEY = "benchmark"  # of bench/stand.py
@@ -57,11 +58,9 @@ class Spent:
 async def dialogues(home: Path) -> list[Row]:
     with vllm(home) as base_url:
         ours = await _ours(home, base_url)
+        together, alone = ours[:USERS], ours[USERS:]
         usual = await _usual(home, base_url)
     found, usually = found_share(ours), found_share(usual)
-    begun = percentile([turns[0].first_text or 0.0 for turns in ours], 0.5)
-    ended = percentile([turns[-1].first_text or 0.0 for turns in ours], 0.5)
-    prompts = percentile([float(turns[-1].prompt) for turns in ours], 0.5)
     name = f"{USERS} users, {TURNS} turns each"
     return [
         Row(
@@ -73,15 +72,16 @@ async def dialogues(home: Path) -> list[Row]:
             0.95,
         ),
         Row("  the same with the time in the system prompt and a sliding window", f"{usually:.1%}", "", None, usually),
-        Row(
-            f"first text at turn {TURNS} over turn 1",
-            f"{ended / begun:.2f} ({ended * 1000:.0f} over {begun * 1000:.0f} ms; {prompts:.0f} tokens of prompt)",
-            "<= 1.3",
-            ended / begun <= 1.3,
-            ended / begun,
-            1.3,
-        ),
+        _slower(f"first text at turn {TURNS} over turn 1, {USERS} users at once", together),
+        _slower("  the same, one user at a time", alone),
     ]
+
+
+def _slower(what: str, dialogues: Sequence[Sequence[Spent]]) -> Row:
+    begun, ended = (percentile([turns[at].first_text or 0.0 for turns in dialogues], 0.5) for at in (0, -1))
+    prompt = percentile([float(turns[-1].prompt) for turns in dialogues], 0.5)
+    measured = f"{ended / begun:.2f} ({ended * 1000:.0f} over {begun * 1000:.0f} ms; {prompt:.0f} tokens of prompt)"
+    return Row(what, measured, "<= 1.3", ended / begun <= 1.3, ended / begun, 1.3)
 
 
 def found_share(dialogues: Sequence[Sequence[Spent]]) -> float:
@@ -112,6 +112,8 @@ async def _ours(home: Path, base_url: str) -> list[list[Spent]]:
 
             await talk(0)  # the system prompt is known from here on, as it is all day
             await asyncio.gather(*(talk(user) for user in range(1, USERS + 1)))
+            for user in range(USERS + 1, USERS + ALONE + 1):
+                await talk(user)
         with closing(read_only(Path(folder) / "bench.db")) as ledger:
             rows = ledger.execute(SPENT).fetchall()
     talks: dict[str, list[Spent]] = {}

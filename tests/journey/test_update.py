@@ -1,4 +1,4 @@
-"""Frontdesk and its engine are updated while people write: the one stops as it is told and another starts on its ledger."""
+"""Frontdesk and its engine are updated while people write: one stops as it is told, another starts on its ledger."""
 
 from __future__ import annotations
 
