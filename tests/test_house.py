@@ -7,6 +7,7 @@ import importlib
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -32,12 +33,18 @@ def name(path: Path) -> str:
     return path.relative_to(HOME).as_posix()
 
 
+@lru_cache(maxsize=1)
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@lru_cache(maxsize=1)
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(tree(path)))
+
+
 def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -50,7 +57,8 @@ def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return (node.end_lineno or 0) - body[0].lineno + 1 if body else 0
 
 
-files = pytest.mark.parametrize("path", product(), ids=name)
+# All tests of one file one after another, so that it is read once.
+files = pytest.mark.parametrize("path", product(), ids=name, scope="module")
 
 
 @files
@@ -65,14 +73,14 @@ def test_a_file_begins_with_what_it_keeps_true(path: Path) -> None:
 @files
 def test_no_file_or_function_is_too_large(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LINES_OF_A_FILE
-    functions = [node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    functions = [node for node in nodes(path) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     long = {node.name: code_lines(node) for node in functions if code_lines(node) > LINES_OF_A_FUNCTION}
     assert not long
 
 
 @files
 def test_no_function_imports_and_nothing_is_global(path: Path) -> None:
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         assert not isinstance(node, ast.Global), "state belongs to an object"
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             inner = [child for child in ast.walk(node) if isinstance(child, ast.Import | ast.ImportFrom)]
@@ -81,7 +89,7 @@ def test_no_function_imports_and_nothing_is_global(path: Path) -> None:
 
 @files
 def test_only_the_worker_loops_catch_everything(path: Path) -> None:
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.ExceptHandler) and name(path) not in CATCH_ALL:
             caught = ast.unparse(node.type) if node.type else "everything"
             assert caught not in {"everything", "Exception", "BaseException"}, f"line {node.lineno}"
@@ -111,7 +119,7 @@ def test_rooms_import_only_what_they_may(path: Path) -> None:
 
 def test_core_never_names_a_platform() -> None:
     for path in (HOME / "core").rglob("*.py"):
-        for node in ast.walk(tree(path)):
+        for node in nodes(path):
             words = []
             if isinstance(node, ast.Name):
                 words = [node.id]

@@ -33,7 +33,7 @@ MAX_SOURCE = 100_000  # characters; a longer text is shown as it was written
 
 # Without one of these a text is paragraphs and nothing else. Digits and signs count only where a list could begin.
 _MARKS = re.compile(
-    r"[*_`~\[\]<>&\\|#\0\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]|://|^[ \t]*(?:[-+]|\d{1,9}[.)])(?:[ \t]|$)|---",
+    r"[*_`~\[\]<>&\\|#\0\r\x0b\x0c\x1c-\x1f\x85\u2028\u2029]|://|^[ \t]*(?:[-+]|\d{1,9}[.)])(?:[ \t]|$)|(?:-[ \t]*){3}",
     re.MULTILINE,
 )
 _LONE = re.compile("[\ud800-\udfff]")  # half a character, which no platform takes

@@ -131,6 +131,9 @@ markdown = st.lists(st.sampled_from(PIECES), max_size=30).map("".join)
 noise = st.text(st.sampled_from("*_`~[]()<>!#|-+.\\&; \n1a内“：😀"), max_size=80)
 
 
+COMMONMARK = MarkdownIt("commonmark")
+
+
 def cut(text: str, offset: int, length: int) -> str:
     """What an entity covers; fails where it would tear a surrogate pair."""
     units = text.encode("utf-16-le", "surrogatepass")[2 * offset : 2 * (offset + length)]
@@ -140,8 +143,8 @@ def cut(text: str, offset: int, length: int) -> str:
     return units.decode("utf-16-le", "surrogatepass")
 
 
-def check_telegram(document: Document) -> None:
-    """Entities are what Telegram takes."""
+def check_telegram(document: Document) -> str:
+    """Entities are what Telegram takes. Returns the text that they are about."""
     text, entities = telegram.render(document)
     assert text == text.rstrip()
     assert len(entities) <= telegram.MAX_ENTITIES
@@ -160,20 +163,22 @@ def check_telegram(document: Document) -> None:
             assert (a <= c and d <= b) or (c <= a and b <= d), "overlap halfway"
             assert first not in {"code", "pre"} and second != "pre", "code stands alone"
             assert first != second or first not in {"text_link", "blockquote"}
+    return text
 
 
-def check_slack(document: Document) -> None:
-    """Nothing pings, and every angle bracket in mrkdwn is a link of ours."""
+def check_slack(document: Document) -> str:
+    """Nothing pings, and every angle bracket in mrkdwn is a link of ours. Returns the mrkdwn."""
     mrkdwn, standard = slack.render(document), slack.render_markdown(document)
     assert not re.search(r"<[!@#]", mrkdwn + standard)
     assert "<" not in re.sub(r"<(?:https?|mailto):[^<>|\s]+(?:\|[^<>\n]+)?>", "", mrkdwn)
-    for token in MarkdownIt("commonmark").parse(standard):
+    for token in COMMONMARK.parse(standard):
         for child in token.children or ():
             assert str(child.attrs.get("href", "https:")).startswith(slack.LINKS), "as another reader reads it"
+    return mrkdwn
 
 
-def check_web(document: Document) -> None:
-    """Only the kinds and keys that the page knows."""
+def check_web(document: Document) -> list[Any]:
+    """Only the kinds and keys that the page knows. Returns what the page is given."""
     kinds = {
         "p",
         "h",
@@ -194,7 +199,8 @@ def check_web(document: Document) -> None:
         "a",
         "br",
     }
-    waiting: list[Any] = list(web.render(document))
+    rendered = list(web.render(document))
+    waiting: list[Any] = [*rendered]
     while waiting:
         node = waiting.pop()
         if isinstance(node, str):
@@ -206,20 +212,23 @@ def check_web(document: Document) -> None:
         if node["t"] == "a":
             assert node["href"].startswith(web.LINKS) and node["rel"] == web.REL
         waiting += node["c"]
+    return rendered
 
 
 def check(text: str) -> None:
     """Everything that holds for every text."""
     document = parse(text)
-    check_telegram(document)
-    check_slack(document)
-    check_web(document)
     shown = plain.render(document)
     assert shown == shown.rstrip()
+    everywhere = (check_telegram(document), check_slack(document), check_web(document), shown)
     if text.split():
-        assert telegram.render(document)[0] and slack.render(document) and shown and web.render(document)
+        assert all(everywhere)
 
 
 def said(text: str) -> str:
     """What a Markdown text says, without white space and without the bars that stand between a table's cells."""
-    return "".join("".join(texts(parse(text).blocks)).split()).replace("|", "")
+    return words(parse(text))
+
+
+def words(document: Document) -> str:
+    return "".join("".join(texts(document.blocks)).split()).replace("|", "")

@@ -128,7 +128,7 @@ async def test_an_earlier_answer_in_the_conversation_is_not_taken_for_this_one(t
                 await first.until("result", answer="Earlier words.")
                 assert (await second.next() or ("", {}))[1]["status"] == "running"
                 gates[2].set()
-                assert await second.next() == ("delta", {"text": "Later words"})
+                await second.shows("Later words")
                 gates[3].set()
                 assert (await second.rest())[-1][1]["answer"] == "Later words."
                 assert second.drafts == 0

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from adapters.markdown.slack import escape
 from adapters.slack import markup, outbound
 from adapters.slack.outbound import Form
+from tests.examples import part_of
 
 marked = st.text(st.sampled_from("`~ \n<>!@#&ab:/|*_[](){}-1.\\粗，") | st.characters(codec="utf-8"), max_size=60)
 pieces = st.lists(
@@ -81,6 +82,7 @@ def test_what_is_escaped_holds_no_control_character(text: str) -> None:
     assert len(escaped) == markup.length_escaped(text)
 
 
+@settings(max_examples=part_of(100))
 @given(st.text(st.sampled_from("a*`|\n<&_ -"), min_size=1, max_size=3).map(lambda unit: unit * 4_000))
 def test_a_preview_of_any_length_is_within_its_limit(text: str) -> None:
     draft = markup.draft_text(text)

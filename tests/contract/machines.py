@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 
 from tests.contract.ledgers import Book, Store
+from tests.examples import part_of
 
 Make = Callable[[Path], Store]
 
@@ -32,11 +33,11 @@ class BookMachine(RuleBasedStateMachine):
 
 
 def run(machine: Callable[[Make], BookMachine], make: Make, *, examples: int, steps: int) -> None:
-    """Draw so many runs of so many steps."""
+    """Draw so many runs, or a part of them, of so many steps."""
     run_state_machine_as_test(
         lambda: machine(make),  # type: ignore[arg-type]  # it is only called
         settings=settings(
-            max_examples=examples,
+            max_examples=part_of(examples),
             stateful_step_count=steps,
             deadline=None,
             database=None,

@@ -20,6 +20,7 @@ from core.throttle import Rate
 from core.types import Turn
 from tests.contract.ledgers import AT_ONCE, Book, SqliteStore, key
 from tests.core.audit_house import path, sound, verdict
+from tests.examples import part_of
 
 CHATS = st.sampled_from(["a", "b", "13800138000"])
 USERS = st.sampled_from(["u", "v", "anna@shop.example"])
@@ -135,6 +136,9 @@ def test_the_record_holds_whatever_is_done() -> None:
     run_state_machine_as_test(
         AuditMachine,
         settings=settings(
-            max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+            max_examples=part_of(25),
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow],
         ),
     )

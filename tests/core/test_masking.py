@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.masking import mask
+from tests.examples import part_of
 
 BEFORE = st.sampled_from(["", "卡号", "my number is ", "电话：", "(", "a, b; ", "\n", '"', "tel:", "客户"])
 AFTER = st.sampled_from(["", "谢谢", " please", "。", ")", "\n", '"', ", thanks", "，收到吗"])
@@ -160,7 +161,7 @@ def test_what_is_nobodys_number_stays_readable(text: str) -> None:
     assert mask(text) == text
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=part_of(1500), deadline=None)
 @given(st.one_of(CHAOS, st.text(max_size=40), st.lists(st.one_of(CHAOS, cards(), residents())).map("".join)))
 def test_any_text_is_masked_once_and_for_all(text: str) -> None:
     once = mask(text)

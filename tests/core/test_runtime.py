@@ -253,6 +253,7 @@ async def test_a_redelivery_is_answered_once(tmp_path: Path) -> None:
     assert len(engine.requests) == 1
 
 
+@pytest.mark.process  # not a process, but as long as one: it is asked every 5 s
 async def test_an_idle_engine_is_asked_how_it_is(tmp_path: Path) -> None:
     """Also when nobody writes: an API-only house would never find out otherwise."""
     engine = FakeEngine()
