@@ -1,6 +1,6 @@
 """A model of gpt-oss's architecture and vocabulary that knows a handful of dialogues by heart, for the tests alone.
 
-    .venv-engine/bin/python -m setup.tiny_gpt_oss OUT_DIR     # 10 s, 110 MB
+    .venv-engine/bin/python -m setup.tiny_gpt_oss OUT_DIR     # 10 s, 130 MB
 
 The real gpt-oss-20b has 13.8 GB of weights and wants a card; vLLM serves this one with the same flags through the same
 Harmony code. A word anywhere in the prompt (`TRIGGERS`) chooses what it thinks and says. All that it thinks holds the
