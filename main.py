@@ -36,6 +36,7 @@ from core.channel import Channel
 from core.clock import SteadyClock
 from core.dialogue import Dialogue
 from core.engine import Engine
+from core.engine_metrics import EngineMetrics
 from core.errors import ConfigError
 from core.gateway import Bell, House
 from core.http import Face, address_of, application, listen, runner_of
@@ -155,7 +156,7 @@ def build(plan: Plan) -> Built:
     routes = {name: tuple(channel.routes(house)) for name, channel in channels.items()}
     console = None
     if settings.console.enabled:
-        rooms = _rooms(plan, ledger, engine, dialogue, runtime, bots, versions, tuple(channels), clock)
+        rooms = _rooms(plan, ledger, engine, theirs, dialogue, runtime, bots, versions, tuple(channels), clock)
         console = Console(settings.console, rooms, house, secure=settings.server.public_url.startswith("https:"))
         routes["console"] = tuple(console.routes())
     on, off = tuple(channels), plan.off
@@ -169,6 +170,7 @@ def _rooms(
     plan: Plan,
     ledger: SqliteLedger,
     engine: Engine,
+    theirs: EngineMetrics,
     dialogue: Dialogue,
     runtime: Runtime,
     bots: Mapping[str, Bot],
@@ -182,6 +184,7 @@ def _rooms(
         counts=ledger.counts,
         growing=dialogue.growing,
         engine=engine,
+        engines=theirs.standing,
         on=on,
         off=plan.off,
         bots=bots,

@@ -159,6 +159,7 @@ class Answers:
                 "model": engine.model,
                 "detail": engine.detail,
             },
+            "engines": [asdict(standing) for standing in await rooms.engines()],
             "channels": [
                 *({"name": name, "on": True, "detail": ""} for name in rooms.on),
                 *({"name": name, "on": False, "detail": detail} for name, detail in rooms.off.items()),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from core.config import ThrottleSettings
 from core.engine import Engine
+from core.engine_metrics import Standing
 from core.ledger import Counts
 from core.ledger.console import ConsoleLedger
 from core.rehearsal import Rehearsal
@@ -22,6 +23,7 @@ class Rooms:
     counts: Callable[[], Awaitable[Counts]]
     growing: Callable[[int], tuple[int, str] | None]  # conversation -> the turn being written there, its text so far
     engine: Engine
+    engines: Callable[[], Awaitable[Sequence[Standing]]]  # each that it consists of, with its own numbers
     on: tuple[str, ...]  # channels
     off: Mapping[str, str]  # channel -> what would turn it on
     bots: Mapping[str, Bot]  # as they answer now

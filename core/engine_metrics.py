@@ -1,8 +1,8 @@
 """The engines' own numbers beside ours: asked when ours are, shown under their own names, and never a reason to fail.
 
 Of a page, only samples of namespaced metrics (`vllm:...`) are passed on, checked part by part, so that no engine can
-break what Prometheus reads here. Format: prometheus.io/docs/instrumenting/exposition_formats; vLLM serves it beside
-its API at /metrics, without a key.
+break what Prometheus reads here. A few of them are read for people who have no Prometheus (`Load`).
+Format: prometheus.io/docs/instrumenting/exposition_formats; vLLM serves it beside its API at /metrics, without a key.
 """
 
 from __future__ import annotations
@@ -32,6 +32,14 @@ _TYPE = re.compile(rf"# TYPE ({_NAME}) (counter|gauge|histogram|summary|untyped)
 _ENGINE = re.compile(r'(^|,)engine="')
 _SUFFIXES = ("_bucket", "_sum", "_count", "")
 _NO_NUMBERS = ("_info", "_created")  # end the names of metrics that are texts in labels, and of dates of birth
+# As vLLM 0.32 calls them, and before that (some versions tell both); a share is 0 to 1.
+_RUNNING = ("vllm:num_requests_running",)
+_WAITING = ("vllm:num_requests_waiting",)
+_CACHE_USED = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")
+_CACHE_ASKED = ("vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total")
+_CACHE_FOUND = ("vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total")
+_READ = frozenset(_RUNNING + _WAITING + _CACHE_USED + _CACHE_ASKED + _CACHE_FOUND)
+_MOST = 1e15  # of anything that is counted; more is a mistake
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,25 @@ class Source:
     url: str
     uds: Path | None = None
     key: SecretStr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy one engine is, by its own numbers; None where it tells none."""
+
+    running: int | None = None  # replies being written
+    waiting: int | None = None  # in its own line
+    cache_used: float | None = None  # share of the KV cache, 0 to 1
+    cache_found: float | None = None  # of the prompts' tokens since it started, the share that its cache had; 0 to 1
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One engine as it is now."""
+
+    name: str
+    state: EngineState
+    load: Load
 
 
 @dataclass(slots=True)
@@ -69,6 +96,29 @@ def gather(pages: Mapping[str, bytes]) -> bytes:
             parts.append(part)
             size += len(part)
     return b"".join(parts)
+
+
+def load_of(page: bytes) -> Load:
+    """What vLLM's page says of its load; replicas inside one server are taken together."""
+    found: dict[str, list[float]] = {}
+    for line in page.decode("utf-8", "replace").splitlines():
+        # By the name first: a page has hundreds of lines, and these are five.
+        if line.partition("{")[0].partition(" ")[0] in _READ and (sample := _SAMPLE.fullmatch(line)):
+            value = float(sample[3])
+            if 0 <= value <= _MOST:  # which NaN is not, either
+                found.setdefault(sample[1], []).append(value)
+
+    def told(names: tuple[str, ...]) -> list[float]:
+        return next((found[name] for name in names if name in found), [])
+
+    running, waiting, asked, hits = told(_RUNNING), told(_WAITING), sum(told(_CACHE_ASKED)), told(_CACHE_FOUND)
+    shares = [share for share in told(_CACHE_USED) if share <= 1]
+    return Load(
+        running=int(sum(running)) if running else None,
+        waiting=int(sum(waiting)) if waiting else None,
+        cache_used=sum(shares) / len(shares) if shares else None,  # replicas have caches of one size
+        cache_found=min(1.0, sum(hits) / asked) if hits and asked else None,
+    )
 
 
 def _label(name: str) -> str:
@@ -114,6 +164,7 @@ class EngineMetrics:
         self._seconds = seconds
         self._asking = asyncio.Lock()
         self._text = b""
+        self._loads: dict[str, Load] = {}
         self._fresh_until = float("-inf")
         self._log = structlog.get_logger()
 
@@ -124,17 +175,23 @@ class EngineMetrics:
             f"frontdesk_engine_ready{{{_label(name)}}} {int(engine.state is EngineState.READY)}\n"
             for name, engine in self._engines.items()
         ]
-        theirs = await self._theirs()
-        return "".join(("# TYPE frontdesk_engine_ready gauge\n", *own)).encode() + theirs if own else theirs
+        await self._refresh()
+        return "".join(("# TYPE frontdesk_engine_ready gauge\n", *own)).encode() + self._text if own else self._text
 
-    async def _theirs(self) -> bytes:
+    async def standing(self) -> tuple[Standing, ...]:
+        """Each engine, its load at most FRESH_SECONDS old and without numbers where it told none. Never raises."""
+        await self._refresh()
+        loads = self._loads
+        return tuple(Standing(name, engine.state, loads.get(name, Load())) for name, engine in self._engines.items())
+
+    async def _refresh(self) -> None:
         async with self._asking:
             if self._clock() >= self._fresh_until:
                 pages = await asyncio.gather(*(self._page(source) for source in self._sources))
                 named = {source.name: page for source, page in zip(self._sources, pages, strict=True)}
                 self._text = gather(named)
+                self._loads = {name: load_of(page) for name, page in named.items()}
                 self._fresh_until = self._clock() + FRESH_SECONDS
-            return self._text
 
     async def _page(self, source: Source) -> bytes:
         """What it tells, as far as the limit; nothing where it does not answer."""

@@ -80,6 +80,7 @@ class EngineSimulator:
         """Listen; after a `stop`, on the same port or socket again unless another is given."""
         app = web.Application(client_max_size=1 << 24)
         app.router.add_get("/health", self._health)
+        app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/records", self._records)
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/v1/chat/completions", self._completions)
@@ -123,6 +124,15 @@ class EngineSimulator:
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.Response(status=503 if self.behaviour.fault is Fault.LOADING else 200)
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        """Its load as vLLM tells it, as if 256 replies filled its cache and every prompt had 100 tokens."""
+        busy, done, known = len(self._open), self.answered, min(self.behaviour.cached_tokens, 100)
+        gauges = {"num_requests_running": busy, "num_requests_waiting": 0, "kv_cache_usage_perc": busy / 256}
+        lines = [f'# TYPE vllm:{name} gauge\nvllm:{name}{{engine="0"}} {value}\n' for name, value in gauges.items()]
+        for name, value in (("prefix_cache_queries_total", done * 100), ("prefix_cache_hits_total", done * known)):
+            lines.append(f'# TYPE vllm:{name} counter\nvllm:{name}{{engine="0"}} {value}\n')
+        return web.Response(text="".join(lines))
 
     async def _records(self, _: web.Request) -> web.Response:
         records = {"first_tokens": self.first_tokens, "aborts": list(self.aborts), "answered": self.answered}

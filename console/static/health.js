@@ -63,6 +63,38 @@ function Tiles({ report }) {
   `;
 }
 
+const LOAD = { running: count, waiting: count, cache_used: percent, cache_found: percent };
+
+/** Each engine with the numbers that it tells of itself; a dash stands for what it does not tell. */
+const Engines = ({ engines }) => html`
+  <section class="card" aria-labelledby="engines-title">
+    <h2 id="engines-title">${say("engines", { n: engines.length })}</h2>
+    <ul class="engines">
+      ${engines.map(
+        ({ name, state, load }) => html`
+          <li key=${name}>
+            <p class=${classes("channel", { on: state === "ready" })}>
+              <span class="dot" aria-hidden="true"></span>
+              <b>${sayOf("engine", name)}</b>
+              <span>${sayOf("engine", state)}</span>
+            </p>
+            <dl class="amounts">
+              ${Object.entries(LOAD).map(
+                ([what, show]) => html`
+                  <div class="amount">
+                    <dt class="amount-name">${say(`load_${what}`)}</dt>
+                    <dd class="amount-value">${load[what] === null ? "–" : show(load[what])}</dd>
+                  </div>
+                `,
+              )}
+            </dl>
+          </li>
+        `,
+      )}
+    </ul>
+  </section>
+`;
+
 const Channels = ({ channels }) => html`
   <section class="card" aria-labelledby="channels-title">
     <h2 id="channels-title">${say("channels")}</h2>
@@ -151,6 +183,7 @@ export function Health({ me }) {
         </div>
         <${Charts} report=${shown} hours=${shown.series.at.length * shown.step > 7200 ? 24 : 1} />
         <${Stuck} me=${me} counts=${shown.counts} again=${again} />
+        <${Engines} engines=${shown.engines} />
         <${Channels} channels=${shown.channels} />
       `
       }

@@ -262,6 +262,10 @@ async def test_health_survives_a_restart(tmp_path: Path) -> None:
         told = await there.get("health", hours="1")
         assert isinstance(told["totals"], dict)
         assert (told["totals"]["accepted"], told["totals"]["answered"]) == (1, 1)
+        assert isinstance(told["engines"], list)
+        (engine,) = told["engines"]  # another one than before the restart
+        assert engine["name"].startswith("http://127.0.0.1:")
+        assert engine["load"] == {"running": 0, "waiting": 0, "cache_used": 0, "cache_found": None}
         assert (await there.http.get("/console/api/health?hours=3")).status == 400
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
+from core.engine_simulator import EngineSimulator
 from core.simulated_reply import Behaviour, Fault
 from tests.journey.console_house import DESK, PHONE, QUICK, Site, clean, served
 
@@ -111,6 +113,7 @@ async def test_every_page_fits_is_readable_and_has_a_name_for_everything(site: S
         await fits(page, ".note", tmp_path / "conversation.png")
         await page.goto(f"{site.url}/console/health")
         await expect(page.locator(".plot canvas")).to_have_count(4)
+        await expect(page.locator(".engines dd")).to_have_text(["0", "0", "0%", "40%"])
         await page.locator(".numbers summary").first.click()
         await fits(page, ".numbers td", tmp_path / "health.png")
         await page.goto(f"{site.url}/console/users/1")
@@ -168,6 +171,25 @@ async def test_an_empty_house_says_what_to_do(tmp_path: Path) -> None:
         widths = await page.locator("figure").evaluate_all("all => all.map((one) => Math.round(one.offsetWidth))")
         assert len(set(widths)) == 1 and widths[0] > 500, widths
         clean(record)
+
+
+async def test_of_several_engines_each_has_its_row(tmp_path: Path) -> None:
+    async with EngineSimulator() as engine:
+        urls = [engine.base_url, f"http://127.0.0.1:9/{'long-' * 20}way/v1"]
+        several = {"FRONTDESK__ENGINE__BASE_URL": "", "FRONTDESK__ENGINE__BASE_URLS": json.dumps(urls)}
+        async with (
+            served(tmp_path, **several) as there,
+            there.at("/health", **LOOKS["phone, light, Chinese"]) as (page, record),
+        ):
+            rows = page.get_by_role("region", name="引擎").locator(".engines > li")
+            await expect(rows.locator("b")).to_have_text(urls)
+            await expect(rows.first.get_by_text("就绪")).to_be_visible()
+            await expect(rows.first.locator("dd")).to_have_text(["0", "0", "0%", "–"])
+            await expect(rows.last.get_by_text("就绪")).to_have_count(0)
+            await expect(rows.last.locator("dd")).to_have_text(["–"] * 4)
+            await rows.last.scroll_into_view_if_needed()
+            await fits(page, ".engines dd", tmp_path / "engines.png")
+            clean(record)
 
 
 async def test_the_language_is_the_browsers_until_another_is_chosen(site: Site) -> None:
