@@ -45,6 +45,7 @@ from core.ledger.console import ConsoleLedger
 from core.ledger.office import LOOK_AGAIN
 from core.ledger.sqlite import SqliteLedger
 from core.ledger.versions import VersionBook
+from core.memory import collect_seldom
 from core.metrics import Metrics
 from core.rehearsal import Rehearsal
 from core.retention import Retention
@@ -222,6 +223,7 @@ async def serve(plan: Plan, stop: asyncio.Event, ready: Ready) -> None:
         else:
             ready(address, built.paths)
         log.info("accepting", address=address)
+        collect_seldom()
         gc.freeze()  # what is loaded stays: a full collection that looks through it would hold up everybody for 50 ms
         if built.supervisor is not None:
             supervising = asyncio.create_task(built.supervisor.run())

@@ -61,11 +61,11 @@ async def accepting(home: Path, messages: int = 10_000, connections: int = 64) -
     ):
         with tempfile.TemporaryDirectory() as folder:
             async with gateway(home, Path(folder), urls(model.base_url, platform.base_url)) as house:
-                await _post_updates(house, 1_000, connections, first=1)
+                await post_updates(house, 1_000, connections, first=1)
                 before, began = house.cpu_seconds(), time.monotonic()
-                latencies = await _post_updates(house, messages, connections, first=100_001)
+                latencies = await post_updates(house, messages, connections, first=100_001)
                 seconds, cpu = time.monotonic() - began, house.cpu_seconds() - before
-                steady = await _post_updates(house, messages, connections, first=200_001, per_second=2_000.0)
+                steady = await post_updates(house, messages, connections, first=200_001, per_second=2_000.0)
     p50, p99, rate = percentile(latencies, 0.5) * 1000, percentile(latencies, 0.99) * 1000, messages / seconds
     even50, even99 = percentile(steady, 0.5) * 1000, percentile(steady, 0.99) * 1000
     bar = "p99 <= 20 ms"
@@ -77,7 +77,7 @@ async def accepting(home: Path, messages: int = 10_000, connections: int = 64) -
     ]
 
 
-async def _post_updates(
+async def post_updates(
     house: Gateway, messages: int, connections: int, first: int, per_second: float = 0.0
 ) -> list[float]:
     """Post updates of different users over keep-alive connections, evenly or as fast as they are answered (0); seconds

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,8 +80,11 @@ class Gateway:
 
 
 @asynccontextmanager
-async def gateway(home: Path, folder: Path, settings: Mapping[str, str]) -> AsyncIterator[Gateway]:
-    """Run one with all channels on, its ledger in *folder*, *settings* over ours; SIGTERM at the end.
+async def gateway(
+    home: Path, folder: Path, settings: Mapping[str, str], *, through: Sequence[str] = ()
+) -> AsyncIterator[Gateway]:
+    """Run one with all channels on, its ledger in *folder*, *settings* over ours; SIGTERM at the end. *through* are the
+    interpreter's words before main.py, for what is to be done to it (bench/watched.py).
 
     Raises NotStartedError.
     """
@@ -89,8 +92,9 @@ async def gateway(home: Path, folder: Path, settings: Mapping[str, str]) -> Asyn
     variables |= SECRETS | SETTINGS | {"FRONTDESK__LEDGER__URL": f"sqlite:///{folder / 'bench.db'}"} | dict(settings)
     log = os.open(folder / "gateway.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     started = time.monotonic()
+    words = [*through, str(home / "main.py"), "run"]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(home / "main.py"), "run", stdout=asyncio.subprocess.PIPE, stderr=log, env=variables
+        sys.executable, *words, stdout=asyncio.subprocess.PIPE, stderr=log, env=variables
     )
     os.close(log)
     try:

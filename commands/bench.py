@@ -5,25 +5,27 @@ from __future__ import annotations
 import argparse
 import asyncio
 import platform
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from bench import channels, dialogues, directly, fairness, growth, measures, soak
+from bench import channels, deltas, dialogues, directly, fairness, growth, loop, measures, soak
 from bench.chart import chart
 from bench.measures import Row
 from commands import Plan, Serve
 from core.machine import look
 
-MEASURES: Mapping[str, Callable[[Path], Awaitable[list[Row]]]] = {
+MEASURES: dict[str, Callable[[Path], Awaitable[list[Row]]]] = {
     "start": measures.start,
     "accepting": measures.accepting,
     "first-text-1": partial(measures.first_text, users=1, rounds=40),
     "first-text-32": partial(measures.first_text, users=32, rounds=6),
     "cost": measures.cost,
+    "deltas": deltas.deltas,
+    "loop": loop.loop,
     "fairness": fairness.fairness,
     "telegram": channels.telegram,
     "wechat": channels.wechat,
@@ -33,21 +35,26 @@ MEASURES: Mapping[str, Callable[[Path], Awaitable[list[Row]]]] = {
     "directly": directly.directly,
     "dialogues": dialogues.dialogues,
 }
+# Pieces of these, for when they are named.
+PARTS: dict[str, Callable[[Path], Awaitable[list[Row]]]] = {
+    f"directly-{channel}": partial(directly.directly, channels=(channel,)) for channel in directly.WAYS
+}
 
 
 async def run(plan: Plan, serve: Serve) -> int:
     """Measure all, or what is named; `--write FILE` and `--chart FILE` leave it there, too."""
     parser = argparse.ArgumentParser(prog="main.py bench")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASURES)}; all without")
+    names = ", ".join((*MEASURES, *PARTS))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {names}; all without")
     parser.add_argument("--write", type=Path, help="leave the table there, as Markdown")
     parser.add_argument("--chart", type=Path, help="draw the ratios there, as SVG")
     wanted = parser.parse_args(plan.arguments)
-    if unknown := set(wanted.names) - MEASURES.keys():
-        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
+    if unknown := set(wanted.names) - MEASURES.keys() - PARTS.keys():
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {names}")
     console = Console()
     rows: list[Row] = []
-    for name, measure in MEASURES.items():
-        if not wanted.names or name in wanted.names:
+    for name, measure in (MEASURES | PARTS).items():
+        if name in (wanted.names or MEASURES):
             console.print(f"measuring: {name} ...", style="dim")
             rows += await measure(plan.home)
     table = Table("what", "measured", "bar", "")

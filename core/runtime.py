@@ -7,6 +7,7 @@ Turns are claimed only while the engine is ready, so that messages wait in the i
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -31,6 +32,7 @@ ENGINE_LOOKS = 5  # seconds between two questions to an idle engine
 REDELIVERED_SECONDS = 48 * 3600.0
 RETRY_SECONDS = 1.0  # after the engine went away under a turn, times the attempt
 TIDY_SECONDS = 20.0  # between two looks for memory to give back
+UNTIDY = 3  # looks at a busy house until it is tidied beside the replies
 
 
 class Runtime:
@@ -70,6 +72,7 @@ class Runtime:
         self._workers: list[asyncio.Task[None]] = []
         self._senders: list[asyncio.Task[None]] = []
         self._inbox = asyncio.Event()
+        self._untidy = 0  # looks since all was collected
         self._held = False  # somebody is ready who has enough turns running
         self._alarm: asyncio.TimerHandle | None = None
         self._log = structlog.get_logger()
@@ -268,6 +271,10 @@ class Runtime:
 
     async def _tidy(self) -> None:
         await asyncio.sleep(TIDY_SECONDS)
+        self._untidy += 1
+        if not self._turns or self._untidy >= UNTIDY:
+            self._untidy = 0
+            gc.collect()  # a few milliseconds of everybody's time, here where nobody waits for a reply if that can be
         await asyncio.to_thread(give_back)  # nobody waits for it meanwhile
 
     async def _watch_engine(self) -> None:

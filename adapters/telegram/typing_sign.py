@@ -67,20 +67,24 @@ class TypingSign:
 
     async def _keep(self, conversation: ConversationKey, place: Place) -> None:
         task = asyncio.current_task()
-        until = self._clock() + _LONGEST_SECONDS
-        await self._pause(_FIRST_SECONDS)
-        while self._tasks.get(conversation) is task and self._clock() < until:
-            if self._spare(place.chat_id):
-                self._calling.add(task)
-                try:
-                    await self._show(place)
-                except DeliveryError as error:
-                    self._log.debug("telegram_typing_refused", reason=error.reason)
-                    break
-                finally:
-                    self._calling.discard(task)
-                if self._tasks.get(conversation) is not task:
-                    return
-            await self._pause(_EVERY_SECONDS)
-        if self._tasks.get(conversation) is task:
-            del self._tasks[conversation]
+        try:
+            until = self._clock() + _LONGEST_SECONDS
+            await self._pause(_FIRST_SECONDS)
+            while self._tasks.get(conversation) is task and self._clock() < until:
+                if self._spare(place.chat_id):
+                    self._calling.add(task)
+                    try:
+                        await self._show(place)
+                    except DeliveryError as error:
+                        self._log.debug("telegram_typing_refused", reason=error.reason)
+                        break
+                    finally:
+                        self._calling.discard(task)
+                    if self._tasks.get(conversation) is not task:
+                        return
+                await self._pause(_EVERY_SECONDS)
+            if self._tasks.get(conversation) is task:
+                del self._tasks[conversation]
+        finally:
+            # A cancelled task keeps its error, and that this frame: with the task in it, only the collector frees them.
+            del task

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -52,6 +54,18 @@ async def test_a_reply_that_comes_at_once_needs_none() -> None:
         home.telegram.user_says(CUSTOMER + 1, "Hello")
         await settle(home, lambda: home.clock.waiting)
         assert home.telegram.counts["sendChatAction"] == 0
+
+
+async def test_one_that_has_ended_is_freed_without_the_garbage_collector() -> None:
+    async with house() as home:
+        await asked(home)
+        sign = weakref.ref(next(task for task in asyncio.all_tasks() if task.get_name() == "typing sign"))
+        gc.disable()
+        try:
+            await home.channel.deliver(delivery("Hi"))
+            await settle(home, lambda: sign() is None)
+        finally:
+            gc.enable()
 
 
 async def test_it_ends_after_a_minute() -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
+from core import runtime
 from core.channel import Traits
 from core.config import DialogueSettings, ThrottleSettings
 from core.engine import EngineState
@@ -262,3 +265,39 @@ async def test_an_idle_engine_is_asked_how_it_is(tmp_path: Path) -> None:
             while not engine.looks:
                 await asyncio.sleep(0.05)
         assert await house.house.transcript(house.conversation(), 1) == ()
+
+
+async def test_garbage_is_collected_when_nobody_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside a reply, only when that has gone on for long."""
+    monkeypatch.setattr(runtime, "TIDY_SECONDS", 0.0)
+    monkeypatch.setattr(runtime, "UNTIDY", 1_000_000)
+    engine = FakeEngine()
+    gate = Gate()
+    engine.enqueue(["Good ", gate, "day."])
+    gc.disable()
+    try:
+        async with rooms(tmp_path, engine=engine) as house:
+            await house.say("Hello")
+            await gate.reached.wait()
+            garbage = cycle()
+            for _ in range(100):
+                await asyncio.sleep(0)
+            assert garbage() is not None
+            gate.set()
+            await house.until(lambda: garbage() is None)
+            engine.enqueue(["Good ", another := Gate(), "day."])
+            await house.say("Hello again")
+            await another.reached.wait()
+            garbage = cycle()
+            monkeypatch.setattr(runtime, "UNTIDY", 3)
+            await house.until(lambda: garbage() is None)
+            another.set()
+    finally:
+        gc.enable()
+
+
+def cycle() -> weakref.ref[Gate]:
+    """What only the collector frees."""
+    gate = Gate()
+    gate.itself = gate  # type: ignore[attr-defined]
+    return weakref.ref(gate)
