@@ -5,9 +5,10 @@ PREPARE = $(PYTHON) -m setup.prepare
 BIN = .venv/bin
 # Most of the unit tests' time is waiting for a disk that none of them is about: where memory can hold their files, it does.
 IN_MEMORY = $(shell [ "$$(df -kP /dev/shm 2>/dev/null | awk 'NR == 2 { print $$4 }')" -gt 1000000 ] 2>/dev/null && echo TMPDIR=/dev/shm)
-# Half of the random examples where they take seconds (`make test` tries all), and the translated tests are kept, also
-# where a machine's settings say otherwise: else each worker translates all of them at each start.
-QUICK = EXAMPLES=0.5 PYTHONDONTWRITEBYTECODE= PYTHONHASHSEED=0 $(IN_MEMORY)
+ALONE = not engine and not browser and not process
+# The translated tests are kept, also where a machine's settings say otherwise: else each worker translates them all anew.
+UNIT = PYTHONDONTWRITEBYTECODE= PYTHONHASHSEED=0 $(IN_MEMORY) $(BIN)/python -m pytest -m "$(ALONE)" --dist worksteal \
+	-o tmp_path_retention_policy=failed
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate $(UPGRADE) \
 	--custom-compile-command "make locks"
 .DEFAULT_GOAL := help
@@ -24,11 +25,12 @@ setup: ## set everything up: gateway, test tools, engine, model
 	@$(PREPARE)
 
 test: setup ## run every test, the real engine's and the browser's included
-	$(BIN)/python -m pytest
+	$(UNIT) -n 2
+	$(BIN)/python -m pytest -m "not ($(ALONE))"
 
-unit: ## run the tests that need neither the engine nor a browser nor the gateway as a process
+unit: ## run the tests that need neither the engine nor a browser nor the gateway as a process; half of the random examples
 	@$(PREPARE) gateway dev
-	$(QUICK) $(BIN)/python -m pytest -n auto --dist worksteal -o tmp_path_retention_policy=failed -m "not engine and not browser and not process"
+	EXAMPLES=0.5 $(UNIT) -n auto
 
 lint: ## check format, style and types
 	@$(PREPARE) gateway dev
