@@ -27,8 +27,8 @@ from core.types import Delta, Sampling
 TAIL_SECONDS = 2.0  # after the finish: usage and [DONE] come at once or never
 DRAIN_SECONDS = 0.1  # after [DONE]: the end of the body, so that the connection can be used again
 PROBE_SECONDS = 10.0  # a whole GET /models, or one token
-# uvicorn, and so vLLM, closes idle connections after 5 s; a request sent into that moment would be lost.
-KEEPALIVE_SECONDS = 4.0
+# uvicorn, and so vLLM, closes a connection 5 s after its reply; a call sent into that moment would be lost. We count
+KEEPALIVE_SECONDS = 1.0  # from when we have read the reply: seconds later, where vLLM takes all cores
 ANY_MODEL = "default"
 ONE_TOKEN = EngineRequest(({"role": "user", "content": "Hello"},), Sampling(max_tokens=1))
 

@@ -18,7 +18,6 @@ from tests.journey.test_engine import HOME
 
 PATIENCE = 60.0
 BEFORE, DURING, AFTER = range(1, 7), range(7, 13), range(13, 19)
-EVERYBODY = (*BEFORE, *DURING, *AFTER)
 
 pytestmark = pytest.mark.process
 
@@ -30,6 +29,9 @@ async def driver(request: pytest.FixtureRequest) -> AsyncIterator[Driver]:
 
 
 async def test_an_update_while_people_write_costs_nobody_an_answer(driver: Driver, tmp_path: Path) -> None:
+    # WeChat alone tries three times at the most, and gives up what nobody took.
+    during = range(0) if driver.kind == "wechat" else DURING
+    everybody = (*BEFORE, *during, *AFTER)
     tap = load(HOME / "bots" / "support").phrase("still_writing", "en")
     async with EngineSimulator(behaviour=Behaviour(tokens_per_second=40.0)) as engine:
         settings = driver.settings() | {
@@ -45,9 +47,9 @@ async def test_an_update_while_people_write_costs_nobody_an_answer(driver: Drive
             driver.meet(old.address)
             write(BEFORE)
             async with asyncio.timeout(PATIENCE):
-                await engine.called(1)
+                await engine.called(len(BEFORE))
             old.process.send_signal(signal.SIGTERM)
-            write(DURING)
+            write(during)
             assert await asyncio.wait_for(old.process.wait(), PATIENCE) == 0
         await engine.stop()
         async with gateway(HOME, tmp_path, settings):
@@ -55,12 +57,12 @@ async def test_an_update_while_people_write_costs_nobody_an_answer(driver: Drive
             await asyncio.wait_for(asyncio.gather(*writing), PATIENCE)
             await engine.start()
             async with asyncio.timeout(PATIENCE):
-                while waiting := [user for user in EVERYBODY if answers(driver, user) == 0]:
+                while waiting := [user for user in everybody if answers(driver, user) == 0]:
                     for user in waiting:
                         if "".join(driver.seen(user)[-1:]).startswith(tap):  # on WeChat what is late is fetched
                             await driver.say(user, "1")
                     await asyncio.sleep(0.02)
-        for user in EVERYBODY:
+        for user in everybody:
             assert answers(driver, user) == 1
             assert all(text.startswith(tap) for text in driver.seen(user)[:-1])
 
