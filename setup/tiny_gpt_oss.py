@@ -14,7 +14,6 @@ looks for trigger and signs; each hidden unit of its experts knows one such case
 from __future__ import annotations
 
 import base64
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -137,7 +136,7 @@ def config(units: int) -> GptOssConfig:
 
 
 def codes_of(count: int) -> torch.Tensor:
-    """So many codes, no two of which agree in more than 72 of 96 places."""
+    """So many codes, no two of which agree in more than 69 of 96 places."""
     chance = torch.Generator().manual_seed(0)
     codes = torch.empty(0, CODE)
     while len(codes) < count:
@@ -221,14 +220,8 @@ def _ranks(encoding: HarmonyEncoding) -> Iterator[tuple[bytes, int]]:
 
 def main(out: Path) -> None:
     encoding = load_harmony_encoding(HarmonyEncodingName.HARMONY_GPT_OSS)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
-        folder = Path(scratch) / "model"
-        build(encoding).to(torch.bfloat16).save_pretrained(folder)
-        tokenizer(encoding).save_pretrained(folder)
-        if out.exists():
-            shutil.rmtree(out)
-        folder.rename(out)
+    build(encoding).to(torch.bfloat16).save_pretrained(out)
+    tokenizer(encoding).save_pretrained(out)
 
 
 if __name__ == "__main__":

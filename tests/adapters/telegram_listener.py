@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 import aiohttp
 import orjson
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from adapters.telegram.simulator import TelegramSimulator
 from tests.adapters.telegram_house import TOKEN
-from tests.serving import HouseServer
 
 
 async def call(telegram: TelegramSimulator, method: str, *, token: str = TOKEN, **form: object) -> dict[str, object]:
@@ -56,6 +56,6 @@ async def listening(*, lifetime: float = 86_400.0) -> AsyncIterator[tuple[Telegr
     listener = Listener()
     app = web.Application()
     app.add_routes([web.post("/hook", listener.receive)])
-    async with HouseServer(app) as server, TelegramSimulator(TOKEN, lifetime=lifetime) as telegram:
+    async with TestServer(app) as server, TelegramSimulator(TOKEN, lifetime=lifetime) as telegram:
         assert (await call(telegram, "setWebhook", url=str(server.make_url("/hook"))))["ok"]
         yield telegram, listener

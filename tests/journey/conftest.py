@@ -1,20 +1,27 @@
 """One real vLLM for all journeys that do not kill it, with the model that this machine gets by itself; and another one
-for those that want it, with a small model of gpt-oss's make."""
+for those that want it, with a small model of gpt-oss's make; and each platform in turn."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from bench.drivers import DRIVERS, Driver
 from bench.real_engine import vllm as running
 
 HOME = Path(__file__).resolve().parent.parent.parent
 MAKING_SECONDS = 120.0
+
+
+@pytest.fixture(params=sorted(DRIVERS))
+async def driver(request: pytest.FixtureRequest) -> AsyncIterator[Driver]:
+    async with DRIVERS[request.param]() as built:
+        yield built
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,12 +19,6 @@ PATIENCE = 120.0
 QUESTION = "Hello! My parcel has not arrived yet. What do you need from me?"
 
 pytestmark = pytest.mark.engine
-
-
-@pytest.fixture(params=sorted(DRIVERS))
-async def driver(request: pytest.FixtureRequest) -> AsyncIterator[Driver]:
-    async with DRIVERS[request.param]() as built:
-        yield built
 
 
 @pytest.fixture

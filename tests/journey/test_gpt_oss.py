@@ -17,7 +17,7 @@ import aiohttp
 import pytest
 
 from adapters.web.client import WebClient
-from bench.drivers import DRIVERS, Api, Driver, Telegram, Web
+from bench.drivers import Api, Driver, Telegram, Web
 from core import vllm_plan
 from core.client import OpenAIEngine
 from core.config import EngineSettings
@@ -45,12 +45,6 @@ from tests.journey.gpt_oss_house import (
 from tests.journey.test_engine import PATIENCE
 
 pytestmark = pytest.mark.engine
-
-
-@pytest.fixture(params=sorted(DRIVERS))
-async def driver(request: pytest.FixtureRequest) -> AsyncIterator[Driver]:
-    async with DRIVERS[request.param]() as built:
-        yield built
 
 
 @pytest.fixture

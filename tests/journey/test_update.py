@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from bench.drivers import DRIVERS, Driver
+from bench.drivers import Driver
 from bench.stand import free_port, gateway
 from bots.bot import load
 from core.engine_simulator import EngineSimulator
@@ -20,12 +19,6 @@ PATIENCE = 60.0
 BEFORE, DURING, AFTER = range(1, 7), range(7, 13), range(13, 19)
 
 pytestmark = pytest.mark.process
-
-
-@pytest.fixture(params=sorted(DRIVERS))
-async def driver(request: pytest.FixtureRequest) -> AsyncIterator[Driver]:
-    async with DRIVERS[request.param]() as built:
-        yield built
 
 
 async def test_an_update_while_people_write_costs_nobody_an_answer(driver: Driver, tmp_path: Path) -> None:
